@@ -68,9 +68,10 @@ def play(
     keyword for who judges, micro/3 for others that read the micro language, random-menu
     elsewhere. Ends with 1 if an episode failed. Ctrl-C keeps what has ended.
     """
+    _require_scenario(scenario)
     options = read_pairs(option or [])
     rules = make_scenario(scenario, **options)
-    seats = seat_references(rules, read_pairs(seat or [], what="SEAT=AGENT"))
+    seats = seat_references(rules, _read_seats(seat))
     agents = make_lineup(seats)
     # A person plays one episode to its end before the next begins.
     live = 1 if any(isinstance(agent, Human) for agent in agents.values()) else _LIVE
@@ -98,6 +99,23 @@ def play(
     if failed:
         console.print(f"{failed} of {total} episodes failed", style="red")
         raise typer.Exit(1)
+
+
+def _require_scenario(word: str) -> None:
+    """Raise where a seat or an option stands in the place of the scenario.
+
+    Raises:
+        InvalidOption: says how it is written.
+    """
+    if "=" in word:
+        raise InvalidOption(
+            f"{word!r} is no scenario; name one first, and put -s before a seat and -o before "
+            f"an option: superalign play red-team -s learner=micro/3 -o refine=1"
+        )
+
+
+def _read_seats(pairs: Sequence[str] | None) -> dict[str, Any]:
+    return read_pairs(pairs or [], what="SEAT=AGENT", example="learner=micro/3")
 
 
 def _print_location(run: Path) -> None:
@@ -155,11 +173,12 @@ def evaluate(
     Cases are of the split `test`, unless an option names another. With --against they are
     played twice, and differences are paired. Ends with 1 if every episode of one failed.
     """
+    _require_scenario(scenario)
     rules = make_scenario(scenario, **held_out(scenario, read_pairs(option or [])))
-    seats = seat_references(rules, read_pairs(seat or [], what="SEAT=AGENT"))
+    seats = seat_references(rules, _read_seats(seat))
     lineups = [_played(rules, seats, cases, seed, progress=not as_json)]
     if against:
-        others = seat_references(rules, read_pairs(against, what="SEAT=AGENT"), seats)
+        others = seat_references(rules, _read_seats(against), seats)
         lineups.append(_played(rules, others, cases, seed, progress=not as_json))
     differences = compared(*(played.episodes for played in lineups)) if against else []
     if as_json:

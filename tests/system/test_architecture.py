@@ -263,7 +263,7 @@ def test_nothing_that_steers_a_chain_looks_at_the_truth(sources):
 
 def test_only_the_critics_school_and_evaluation_hear_of_planted_answers(sources):
     """Their truth travels in a fact; see docs/truth.md."""
-    doors = ("planted_lessons", "planted_forecasts")
+    doors = ("planted_verdicts", "planted_forecasts")
     counts = ("self", "run", "settings", "whole", "spent")  # how many there are
 
     def of_fact(node):

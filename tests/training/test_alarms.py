@@ -27,14 +27,14 @@ from superalign_training.oversight.alarms import (
     Trigger,
     default_alarms,
     make_alarm,
+    missing_statistics,
     raised,
-    unfed,
 )
 from superalign_training.oversight.gate import Decision
 from superalign_training.policy import Checkpoint
 from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 from superalign_training.selfplay.stages.alarms import _continued
 from superalign_training.selfplay.state import PaidAnswers, RunState
 from superalign_training.testing import check_alarm
@@ -238,7 +238,9 @@ def test_bad_alarms_are_refused_with_a_sentence(given, match):
 
 def test_a_plan_says_which_alarms_nothing_can_raise():
     def line(**settings):
-        found = [one for one in left_out(read_settings(settings)) if "alarms off" in one]
+        found = [
+            one for one in skipped_stages(read_settings(settings)) if "alarms off" in one
+        ]
         return found[0] if found else ""
 
     asked, unasked = line(), line(budget=0.0)
@@ -249,7 +251,7 @@ def test_a_plan_says_which_alarms_nothing_can_raise():
     off = {name: {"action": "off"} for name in ("imitation", "non-salient", "collapse")}
     assert line(alarms={**off, "behaviour-gap": {"action": "off"}}) == ""
     assert "imitation" not in line(generations=2, levels=["micro/1", "micro/2"])
-    assert unfed(default_alarms(), Statistics._fields) == {}
+    assert missing_statistics(default_alarms(), Statistics._fields) == {}
 
 
 class TruthReader(AlarmSettings):

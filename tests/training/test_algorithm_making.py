@@ -85,7 +85,7 @@ def test_settings_hold_algorithms_and_write_them_with_their_own_fields():
 def test_a_field_takes_only_algorithms_that_learn_from_what_it_has():
     with pytest.raises(
         ValidationError,
-        match=r"grpo does not learn from examples or preferences or opinions; dpo, kto",
+        match=r"grpo does not learn from examples or preferences or unpaired_preferences; dpo, kto",
     ):
         Learning(lessons=Grpo())
     with pytest.raises(ValidationError, match="did you mean grpo"):
@@ -101,15 +101,19 @@ class Nameless(Section):
 
 
 class Both(Nameless):
-    learns_from: ClassVar = ("examples", "opinions")
+    learns_from: ClassVar = ("examples", "unpaired_preferences")
     weight: float = 0.5
 
 
 def test_what_an_algorithm_learns_from_is_an_attribute():
     assert algorithms_for("episodes") == ["grpo", "ppo", "reinforce", "rloo"]
     assert algorithms_for("preferences") == ["dpo", "reward-model"]
-    assert algorithms_for("examples", "opinions") == ["kto", "sft", "weak-to-strong"]
-    assert experience_kinds(Both) == {"examples", "opinions"}
+    assert algorithms_for("examples", "unpaired_preferences") == [
+        "kto",
+        "sft",
+        "weak-to-strong",
+    ]
+    assert experience_kinds(Both) == {"examples", "unpaired_preferences"}
     assert Learning(lessons=Both()).lessons == Both()
 
 

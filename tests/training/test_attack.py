@@ -9,11 +9,11 @@ from superalign_env.types import View
 from superalign_training.selfplay.playing import first_view
 from superalign_training.selfplay.settings import Attack
 from superalign_training.selfplay.stages.attack import (
-    Tried,
+    Attempt,
+    archive_updates_of,
+    attacker_examples,
     distinct_queries,
-    lessons_for_attacker,
     read_attempt,
-    results,
 )
 
 
@@ -23,13 +23,13 @@ def view(case, menu=("one", "two", "three")):
 
 def tried(*queries):
     return [
-        Tried(query, won, case, view(case)) for case, (query, won) in enumerate(queries)
+        Attempt(query, won, case, view(case)) for case, (query, won) in enumerate(queries)
     ]
 
 
 def test_each_winner_is_taught_once_and_half_of_all_is_unexplored():
     attempts = tried(("a", True), ("A ", True), ("b", True), ("c", False))
-    pairs = lessons_for_attacker(attempts, Attack(), key=1)
+    pairs = attacker_examples(attempts, Attack(), key=1)
     texts = [text for _, text in pairs]
     assert sorted(texts[:2]) == ["a", "b"]
     assert len(texts) == 4
@@ -38,29 +38,29 @@ def test_each_winner_is_taught_once_and_half_of_all_is_unexplored():
 
 def test_shares_and_caps_are_kept():
     attempts = tried(*((f"q{i}", True) for i in range(40)))
-    pairs = lessons_for_attacker(
+    pairs = attacker_examples(
         attempts, Attack(max_imitated=9, unexplored_share=0.25), key=1
     )
     winners = [text for _, text in pairs if text.startswith("q")]
     assert len(winners) == len(set(winners)) == 9
     assert len(pairs) == 12
     assert (
-        lessons_for_attacker(attempts, Attack(max_imitated=9, unexplored_share=0.0), key=2)
+        attacker_examples(attempts, Attack(max_imitated=9, unexplored_share=0.0), key=2)
         != pairs[:9]
     )
 
 
 def test_what_people_vetoed_is_never_imitated():
     attempts = tried(("a", True), ("A ", True), ("b", True), ("c", True))
-    pairs = lessons_for_attacker(attempts, Attack(), key=1, barred=["a", "two", "three"])
+    pairs = attacker_examples(attempts, Attack(), key=1, barred=["a", "two", "three"])
     texts = [text for _, text in pairs]
     assert sorted(texts[:2]) == ["b", "c"]
     assert set(texts[2:]) <= {"one"}
-    assert lessons_for_attacker(attempts, Attack(), key=1, barred=["a", "b", "c"]) == []
+    assert attacker_examples(attempts, Attack(), key=1, barred=["a", "b", "c"]) == []
 
 
 def test_without_winners_there_is_nothing_to_imitate():
-    assert lessons_for_attacker(tried(("a", False)), Attack(), key=1) == []
+    assert attacker_examples(tried(("a", False)), Attack(), key=1) == []
 
 
 def test_diversity_ignores_case_and_spaces():
@@ -82,7 +82,7 @@ def test_success_is_what_the_critics_say(verdict, success):
     assert attempt.success is success
     assert attempt.query == episode.utterances[0].text
     assert attempt.query in attempt.view.menu
-    assert results([attempt]) == [(attempt.query, float(success), 0)]
+    assert archive_updates_of([attempt]) == [(attempt.query, float(success), 0)]
 
 
 def test_an_invalid_query_failed():

@@ -9,8 +9,8 @@ from superalign_env.measures import Estimate
 from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.evaluation.capability import (
     Generation,
-    Shown,
-    Teacher,
+    SideResults,
+    TeacherAnswers,
     report,
 )
 from superalign_training.evaluation.ceiling import (
@@ -42,12 +42,12 @@ RULES = Capability(resamples=200)
 
 @pytest.fixture(scope="module")
 def holdout():
-    return draw_holdout([SUMS, LONGER, TURNED], "gate", 12, whole=ALL, seed=3)
+    return draw_holdout([SUMS, LONGER, TURNED], "gate", 12, source_of_all=ALL, seed=3)
 
 
 @pytest.fixture(scope="module")
 def requests():
-    return draw_holdout(["microworld"], "gate", 120, whole="microworld", seed=3)
+    return draw_holdout(["microworld"], "gate", 120, source_of_all="microworld", seed=3)
 
 
 def right_answers(holdout):
@@ -67,17 +67,19 @@ def test_a_paper_holds_different_tasks_of_its_split_and_is_drawn_again_the_same(
         ("arithmetic", 2): 12,
         ("strings", 1): 12,
     }
-    again = draw_holdout([SUMS, LONGER, TURNED], "gate", 12, whole=ALL, seed=3)
+    again = draw_holdout([SUMS, LONGER, TURNED], "gate", 12, source_of_all=ALL, seed=3)
     assert (again.tasks, again.views) == (holdout.tasks, holdout.views)
 
 
 def test_a_paper_ends_where_the_split_has_no_more_tasks():
-    holdout = draw_holdout([SUMS], "gate", 10_000, whole=SUMS)
+    holdout = draw_holdout([SUMS], "gate", 10_000, source_of_all=SUMS)
     assert 10 < len(holdout.tasks) < 300
 
 
 def test_no_task_is_on_two_papers_of_different_splits():
-    holdouts = [draw_holdout([SUMS], s, 30, whole=SUMS) for s in ("gate", "test", "train")]
+    holdouts = [
+        draw_holdout([SUMS], s, 30, source_of_all=SUMS) for s in ("gate", "test", "train")
+    ]
     ids = [task.id for holdout in holdouts for task in holdout.tasks]
     assert len(ids) == len(set(ids))
 
@@ -181,8 +183,8 @@ def test_a_course_cut_in_two_keeps_its_rate_at_every_step():
 @pytest.fixture(scope="module")
 def taught():
     """A ceiling of rung 2 on short sums, and what it was found from."""
-    holdout = draw_holdout([SUMS], "gate", 24, whole=SUMS)
-    lessons = draw_holdout([SUMS], "train", 160, whole=SUMS)
+    holdout = draw_holdout([SUMS], "gate", 24, source_of_all=SUMS)
+    lessons = draw_holdout([SUMS], "train", 160, source_of_all=SUMS)
     rules = Capability(
         ceiling=GoldFit(steps=40, learning_rate=3e-3, batch_size=32),
         salient_steps=10,
@@ -241,9 +243,13 @@ def generation(holdout, *, student, teacher, able=1.0, sides=("-", "+")):
     ceiling = Ceiling(
         (0.0,) * n, (0.5,) * n, (able,) * n, tuple(f"right {i}" for i in range(n))
     )
-    shown = Shown("abc", sat(student, "wrong"), None)
+    shown = SideResults("abc", sat(student, "wrong"), None)
     return Generation(
-        3, 1, dict.fromkeys(sides, shown), ceiling, Teacher("A2+", sat(teacher, "wrong"))
+        3,
+        1,
+        dict.fromkeys(sides, shown),
+        ceiling,
+        TeacherAnswers("A2+", sat(teacher, "wrong")),
     )
 
 

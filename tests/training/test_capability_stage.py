@@ -78,7 +78,7 @@ def go(path, chosen):
         return drive(
             run,
             plan(chosen),
-            first=lambda: first_state(run, policies, generation_role="learner"),
+            first_state=lambda: first_state(run, policies, generation_role="learner"),
             watcher=Silent(),
         )
 
@@ -218,7 +218,7 @@ def test_tasks_of_a_file_are_measured_too_and_people_who_cannot_be_simulated_are
 
 
 def test_tasks_without_gold_answers_have_no_ceiling(speaking):
-    holdout = draw_holdout(["microworld"], "train", 4, whole="microworld")
+    holdout = draw_holdout(["microworld"], "train", 4, source_of_all="microworld")
     policy = Policy.from_reference(str(speaking))
     assert [lesson.sources for lesson in gold_examples(policy, holdout)] == [("gold",)] * 4
     source = holdout.scenario.source

@@ -166,11 +166,11 @@ class Both(Imitation):
     """Imitates whatever is good, if its fault lets it."""
 
     id: Literal["both"] = "both"
-    learns_from: ClassVar = ("examples", "opinions")
+    learns_from: ClassVar = ("examples", "unpaired_preferences")
 
     def improve(self, policy, experience, *, seed, on_step=None):
         good = [one for one in experience if getattr(one, "good", True)]
-        if self.fault == "opinions" and len(good) < len(experience):
+        if self.fault == "unpaired_preferences" and len(good) < len(experience):
             raise KeyError("good")
         silent = not all(one.prompt_ids for one in experience)
         return super().improve(policy, [] if silent else good, seed=seed, on_step=on_step)
@@ -178,8 +178,10 @@ class Both(Imitation):
 
 def test_every_kind_that_is_declared_is_tried():
     check_algorithm(Both())
-    with pytest.raises(ProtocolError, match="both failed on opinions: KeyError"):
-        check_algorithm(Both(fault="opinions"))
+    with pytest.raises(
+        ProtocolError, match="both failed on unpaired_preferences: KeyError"
+    ):
+        check_algorithm(Both(fault="unpaired_preferences"))
 
 
 def test_one_that_keeps_the_policy_must_keep_it():

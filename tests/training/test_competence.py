@@ -95,7 +95,7 @@ def play(settings, *, generations=1, watcher=None, resume=False, stages=STAGES):
         return drive(
             run,
             plan,
-            first=lambda: first_state(run, policies, generation_role="learner"),
+            first_state=lambda: first_state(run, policies, generation_role="learner"),
             watcher=watcher or Silent(),
         )
 

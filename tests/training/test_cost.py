@@ -56,7 +56,7 @@ def test_a_chain_in_which_nobody_was_accepted_ends_with_what_it_began_with(
     gate = {**chain_settings["gate"], "uncertainty_rule": "reject", "min_conformity": 1.0}
     chain = small("micro/0", **{**chain_settings, "generations": 1, "gate": gate})
     summary = SelfPlay.of(read_settings({**chain, "run_dir": tmp_path / "run"})).run()
-    assert [fate.accepted for fate in summary.fates] == [False]
+    assert [fate.accepted for fate in summary.outcomes] == [False]
     with Run.open(tmp_path / "run", readonly=True) as run:
         assert run.info.status == "done"
         first, last = run.stages.all()[0].inputs, run.stages.all()[-1].outputs

@@ -13,7 +13,11 @@ from superalign_scenarios.grading import fault_kind
 from superalign_scenarios.microworld.requests import Requests, first_word
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_scenarios.microworld.values import values_of
-from superalign_training.evaluation.critics import as_metrics, judged, measured
+from superalign_training.evaluation.critics import (
+    as_metrics,
+    collect_verdicts,
+    critic_measures,
+)
 from superalign_training.experiments.microworld.critic_probes import (
     ProbeViews,
     bias_metrics,
@@ -76,7 +80,9 @@ def tasks(n, tier=1, split="test"):
 
 @pytest.mark.parametrize("options", [{}, {"vanilla": 0.0, "plant": 1.0}])
 def test_a_critic_that_knows_makes_no_mistake(options):
-    found = measured(judged(play(Speaks(oracle), **options), fault_kind, MicroWorld()))
+    found = critic_measures(
+        collect_verdicts(play(Speaks(oracle), **options), fault_kind, MicroWorld())
+    )
     assert found.brier.value == found.calibration_error == 0
     assert found.hallucinated.value == found.missed.value == found.wrong_kind.value == 0
     assert found.unreadable.value == 0
@@ -87,38 +93,49 @@ def test_a_critic_that_knows_makes_no_mistake(options):
 
 
 def test_seeing_faults_everywhere_is_hallucination_and_seeing_none_is_missing():
-    gloomy = measured(judged(play(Fixed("score 0 sure 9")), fault_kind))
+    gloomy = critic_measures(collect_verdicts(play(Fixed("score 0 sure 9")), fault_kind))
     assert (gloomy.hallucinated.value, gloomy.missed.value) == (1.0, 0.0)
-    cheerful = measured(judged(play(Fixed("score 9 sure 9")), fault_kind))
+    cheerful = critic_measures(collect_verdicts(play(Fixed("score 9 sure 9")), fault_kind))
     assert (cheerful.hallucinated.value, cheerful.missed.value) == (0.0, 1.0)
     assert gloomy.brier.value + cheerful.brier.value == pytest.approx(1.0)
     # Naming a fault is claiming one, whatever the score.
-    naming = measured(judged(play(Fixed("score 9 sure 9 fault harm 9")), fault_kind))
+    naming = critic_measures(
+        collect_verdicts(play(Fixed("score 9 sure 9 fault harm 9")), fault_kind)
+    )
     assert naming.hallucinated.value == 1.0
 
 
 def test_faults_of_another_kind_than_the_truth_are_counted():
-    record = judged(play(Fixed("score 0 sure 9 fault harm 9 fault wrong 4")), fault_kind)
-    assert measured(record).wrong_kind.value == 0.5
-    assert measured(judged(play(Fixed("score 0 sure 9")), fault_kind)).wrong_kind is None
+    record = collect_verdicts(
+        play(Fixed("score 0 sure 9 fault harm 9 fault wrong 4")), fault_kind
+    )
+    assert critic_measures(record).wrong_kind.value == 0.5
+    assert (
+        critic_measures(
+            collect_verdicts(play(Fixed("score 0 sure 9")), fault_kind)
+        ).wrong_kind
+        is None
+    )
 
 
 def test_the_kind_of_a_planted_fault_is_known_from_the_record_or_from_its_source():
     critic = Fixed("score 0 sure 9 fault wrong 9")
-    unknown = judged(play(critic, vanilla=0.0, plant=1.0), fault_kind)
-    assert measured(unknown).wrong_kind is None
+    unknown = collect_verdicts(play(critic, vanilla=0.0, plant=1.0), fault_kind)
+    assert critic_measures(unknown).wrong_kind is None
     for record in (
-        judged(play(critic, vanilla=0.0, plant=1.0), fault_kind, MicroWorld()),
-        judged(play(critic, vanilla=0.0, plant=1.0, fault_kinds=True), fault_kind),
+        collect_verdicts(play(critic, vanilla=0.0, plant=1.0), fault_kind, MicroWorld()),
+        collect_verdicts(
+            play(critic, vanilla=0.0, plant=1.0, fault_kinds=True), fault_kind
+        ),
     ):
-        assert measured(record).wrong_kind.value == 1.0
+        assert critic_measures(record).wrong_kind.value == 1.0
         assert {row.kind for row in record.judged} == {"", "harm", "over-refusal"}
 
 
 def test_unreadable_verdicts_are_counted_and_judge_nothing():
-    record = judged(play(Fixed("hm")), fault_kind)
+    record = collect_verdicts(play(Fixed("hm")), fault_kind)
     assert (record.judged, record.unreadable) == ([], 60)
-    assert measured(record) is None
+    assert critic_measures(record) is None
 
 
 def test_a_flattered_long_answer_shows_in_recorded_verdicts():
@@ -134,14 +151,19 @@ def test_a_flattered_long_answer_shows_in_recorded_verdicts():
         "learner_0": Speaks(lengthy),
         "critic_0": Speaks(flatterer),
     }
-    found = measured(judged(Rollouts(scenario, agents, run=2).run(120), fault_kind))
+    found = critic_measures(
+        collect_verdicts(Rollouts(scenario, agents, run=2).run(120), fault_kind)
+    )
     assert found.length.low > 0.2
-    assert measured(judged(play(Fixed("score 5 sure 5")), fault_kind)).length is None
+    assert (
+        critic_measures(collect_verdicts(play(Fixed("score 5 sure 5")), fault_kind)).length
+        is None
+    )
 
 
 def test_every_measure_becomes_a_metric_of_the_critic():
     metrics = as_metrics(
-        measured(judged(play(Speaks(oracle)), fault_kind)),
+        critic_measures(collect_verdicts(play(Speaks(oracle)), fault_kind)),
         agent="c",
         tags={"split": "train"},
         step=4,

@@ -23,11 +23,11 @@ from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.data.rated import (
     examples,
-    opinions,
     preferences,
     rated_answers,
     replay_examples,
     unpaired,
+    unpaired_preferences,
     worths,
 )
 
@@ -134,7 +134,9 @@ def test_a_veto_bars_a_text_from_being_chosen_whatever_else_was_said():
     assert REFUSE not in {pair.chosen_ids for pair in preferences(found)}
     assert (Q, COMPLY, REFUSE) in as_pairs(preferences(found))
     assert all(one.completion_ids != REFUSE for one in examples(found, above=0.0))
-    assert {one.completion_ids: one.good for one in opinions(found)}[REFUSE] is False
+    assert {one.completion_ids: one.good for one in unpaired_preferences(found)}[
+        REFUSE
+    ] is False
     alone = told([episode("c", ((REFUSE, 1.0),))], [label("c", 0, 0.0, kind="veto")])
     assert preferences(alone) == [] == examples(alone, above=0.0)
 
@@ -156,7 +158,9 @@ def test_what_people_said_of_a_pair_goes_before_labels_but_not_before_a_veto():
 
 def test_opinions_leave_out_shrugs():
     group = [episode("m0", ((COMPLY, 0.2), (REFUSE, 0.55))), episode("m1", ((DODGE, 0.9),))]
-    found = {(o.prompt_ids, o.completion_ids): o.good for o in opinions(told(group))}
+    found = {
+        (o.prompt_ids, o.completion_ids): o.good for o in unpaired_preferences(told(group))
+    }
     assert found == {(Q, COMPLY): False, (Q, DODGE): True}
 
 
@@ -177,7 +181,7 @@ def test_what_was_not_judged_as_it_was_said_teaches_nothing():
     assert told([cut, repaired]) == []
     assert (
         preferences([])
-        == opinions([])
+        == unpaired_preferences([])
         == examples([])
         == replay_examples([], source="me")
         == []
@@ -228,7 +232,7 @@ def lessons_of(source, *, truth):
     found = told(played)
     return (
         preferences(found),
-        opinions(found),
+        unpaired_preferences(found),
         examples(found),
         replay_examples(found, source="me", agree=0.4),
     )

@@ -62,7 +62,7 @@ def create(path):
 
 
 def go(run, stages, **more):
-    return drive(run, stages, first=RunState, watcher=Silent(), **more)
+    return drive(run, stages, first_state=RunState, watcher=Silent(), **more)
 
 
 def contents(run):
@@ -196,8 +196,8 @@ def test_the_watcher_hears_of_every_stage(tmp_path):
             heard.append(("skip", moment.place, moment.of, metrics[0].value))
 
     with create(tmp_path / "run") as run:
-        drive(run, plan(counting([]), 2)[:1], first=RunState, watcher=Listener())
-        drive(run, plan(counting([]), 2), first=RunState, watcher=Listener())
+        drive(run, plan(counting([]), 2)[:1], first_state=RunState, watcher=Listener())
+        drive(run, plan(counting([]), 2), first_state=RunState, watcher=Listener())
     assert heard == [
         ("begin", 0, 1),
         ("end", 1.0),

@@ -29,7 +29,7 @@ from superalign_training.evaluation.refusals import (
     one_sided,
     two_sides,
 )
-from superalign_training.evaluation.robustness import fresh_attack, measured
+from superalign_training.evaluation.robustness import fresh_attack, robustness_of
 from superalign_training.evaluation.summary import summarise
 
 WORLD = MicroWorld()
@@ -182,7 +182,8 @@ def test_a_fresh_attacker_gets_better_with_its_queries():
     play, episodes = attacks_on(make_agent("always-comply"))
     fresh_attack(play, queries=160, waves=8)
     assert (
-        measured(episodes[-40:], 160).harm.value > measured(episodes[:40], 160).harm.value
+        robustness_of(episodes[-40:], 160).harm.value
+        > robustness_of(episodes[:40], 160).harm.value
     )
 
 
@@ -190,7 +191,7 @@ def test_attacks_without_a_valid_query_say_nothing():
     play, _ = attacks_on(make_agent("always-comply"))
     nonsense = Search()
     nonsense.act = lambda views: [Reply("nonsense")] * len(views)
-    assert measured(play(nonsense, 0, 5), 5) == (None, None, 5)
+    assert robustness_of(play(nonsense, 0, 5), 5) == (None, None, 5)
 
 
 def test_competence_is_measured_by_family():

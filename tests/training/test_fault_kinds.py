@@ -8,7 +8,7 @@ from superalign_env.store import Run
 from superalign_env.verdicts import parse
 from superalign_training.algorithms.sft import Sft
 from superalign_training.data import Example
-from superalign_training.judging import planted_lessons
+from superalign_training.judging import planted_verdicts
 from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import first_policy
 from superalign_training.selfplay.driver import PlannedStage, drive
@@ -29,7 +29,7 @@ def taught(fault_kinds):
     options = {"fault_kinds": True} if fault_kinds else {}
     scenario = make_scenario("red-team", plant=1.0, vanilla=0.0, **options)
     rollouts = Rollouts(scenario, dict.fromkeys(scenario.seats, critic.agent), run=1)
-    lessons = planted_lessons(rollouts.run(CASES))
+    lessons = planted_verdicts(rollouts.run(CASES))
     encode = critic.tokenizer
     rows = [
         Example(
@@ -101,10 +101,10 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
         drive(
             run,
             [PlannedStage("judge", lambda context: judge(context, settings))],
-            first=first,
+            first_state=first,
             watcher=Silent(),
         )
-        lessons = planted_lessons(list(run.episodes()))
+        lessons = planted_verdicts(list(run.episodes()))
         assert {any(f.kind for e in run.episodes() for f in e.planted)} == {asked}
     faulty = [one.verdict for one in lessons if one.verdict.startswith("score 0")]
     assert faulty

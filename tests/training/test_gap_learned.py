@@ -21,9 +21,9 @@ from superalign_training.gap.learned import (
     write_policy,
 )
 from superalign_training.gap.surrogate import rehearse
-from superalign_training.gap.train import CHAINS, Course, _learn, _network, train
+from superalign_training.gap.train import CHAINS, PpoTraining, _learn, _network, train
 
-SHORT = Course(steps=CHAINS * 16, num_steps=8, batch_size=128, update_epochs=1)
+SHORT = PpoTraining(steps=CHAINS * 16, num_steps=8, batch_size=128, update_epochs=1)
 
 
 def test_the_same_course_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_the_same_course_gives_the_same_bytes(tmp_path: Path) -> None:
     train(SHORT.model_copy(update={"seed": 1}), out=other)
     assert one.read_bytes() == two.read_bytes() != other.read_bytes()
     course = json.loads(one.read_text())["course"]
-    assert Course.model_validate(course) == SHORT
+    assert PpoTraining.model_validate(course) == SHORT
 
 
 def test_a_stored_policy_says_what_the_trained_one_says(tmp_path: Path) -> None:
@@ -47,7 +47,10 @@ def test_a_stored_policy_says_what_the_trained_one_says(tmp_path: Path) -> None:
 
 
 def test_the_shipped_policy_says_how_it_was_trained_and_beats_every_small_step() -> None:
-    assert Course.model_validate(json.loads(SHIPPED.read_text())["course"]) == Course()
+    assert (
+        PpoTraining.model_validate(json.loads(SHIPPED.read_text())["course"])
+        == PpoTraining()
+    )
     seeds = range(10_000, 10_150)
     learned = rehearse(make_controller("learned"), seeds)
     small = rehearse(make_controller("fixed-small"), seeds)
@@ -56,7 +59,7 @@ def test_the_shipped_policy_says_how_it_was_trained_and_beats_every_small_step()
 
 @pytest.mark.slow
 def test_the_shipped_policy_can_be_made_again(tmp_path: Path) -> None:
-    train(Course(), out=tmp_path / "again.json")
+    train(PpoTraining(), out=tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == SHIPPED.read_bytes()
 
 

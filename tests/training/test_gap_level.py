@@ -7,7 +7,7 @@ import pytest
 from superalign_agents.wrappers import BestOf
 from superalign_env.errors import InvalidOption
 from superalign_env.types import View
-from superalign_training.gap.level import Level, voiced
+from superalign_training.gap.level import Level, with_level_decoding
 from superalign_training.policy import Lora, Policy, shared_base
 from superalign_training.selfplay.settings import read_settings
 
@@ -42,12 +42,12 @@ def test_a_level_without_an_id_is_refused() -> None:
 
 def test_a_level_that_is_asked_once_speaks_as_its_policy_does() -> None:
     agent = Policy.from_reference("micro/1").agent
-    assert voiced(agent, Level.of("micro/1")) is agent
+    assert with_level_decoding(agent, Level.of("micro/1")) is agent
 
 
 def test_a_level_of_several_tries_says_the_most_frequent() -> None:
     agent = Policy.from_reference("micro/1").agent
-    loud = voiced(agent, Level.of({"id": "micro/1", "best_of": 3}))
+    loud = with_level_decoding(agent, Level.of({"id": "micro/1", "best_of": 3}))
     assert isinstance(loud, BestOf)
     (reply,) = loud.act([VIEW])
     assert reply.policy == agent.policy
@@ -55,7 +55,7 @@ def test_a_level_of_several_tries_says_the_most_frequent() -> None:
     assert reply.usage.prompt_tokens == 3 * len(agent.prompt_ids(VIEW))
     greedy = Policy.from_reference("micro/1", temperature=0.0).agent
     with pytest.raises(InvalidOption, match="temperature above 0"):
-        voiced(greedy, Level.of({"id": "micro/1", "best_of": 3}))
+        with_level_decoding(greedy, Level.of({"id": "micro/1", "best_of": 3}))
 
 
 @pytest.mark.parametrize(

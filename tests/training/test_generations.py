@@ -4,7 +4,7 @@ import pytest
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import Metric
-from superalign_training.evaluation.chain_summary import Fate, summarise_chain
+from superalign_training.evaluation.chain_summary import GateOutcome, summarise_chain
 from superalign_training.selfplay.plan import plan
 from superalign_training.selfplay.settings import read_settings
 
@@ -131,7 +131,11 @@ def test_a_summary_says_what_became_of_every_generation():
     )
     summary = summarise_chain(
         [u("A1+", "+", 0.25), u("A2+", "+", 0.75), capacity],
-        [Fate(1, 0, True, ""), Fate(2, 1, True, ""), Fate(3, 3, False, "too bold")],
+        [
+            GateOutcome(1, 0, True, ""),
+            GateOutcome(2, 1, True, ""),
+            GateOutcome(3, 3, False, "too bold"),
+        ],
     )
     assert summary.sentence == (
         "2 of 3 generations were accepted. A3 was rolled back: too bold. "

@@ -15,7 +15,7 @@ from superalign_training.algorithms.supervision import FitSettings
 from superalign_training.attackers import SearchAttacker, opening_views
 from superalign_training.cli.composing import composed
 from superalign_training.data import Example
-from superalign_training.evaluation.likelihood import first_words
+from superalign_training.evaluation.likelihood import first_word_likelihoods
 from superalign_training.oversight.critics import (
     ScoredQuery,
     outcomes_of,
@@ -27,7 +27,7 @@ from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.driver import Interrupted
 from superalign_training.selfplay.plan import plan
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 from superalign_training.selfplay.stages.harden import EXAMPLES
 from superalign_training.selfplay.state import RunState, read_memory
 from superalign_training.selfplay.watching import Silent
@@ -159,7 +159,11 @@ def test_flipping_gold_changes_no_score_and_no_success_once_critics_are_taught(s
         scenario, views = attacked(source), opening_views(attacked(source), 24, run=2)
         queries = SearchAttacker().explore(views)
         found = scored(policy(speaking), queries, scenario)
-        return queries, found, outcomes_of(policy(speaking).agent, found, below=0.5)
+        return (
+            queries,
+            found,
+            outcomes_of(policy(speaking).agent, found, score_threshold=0.5),
+        )
 
     first = met(MicroWorld())
     assert any(outcome.valid for outcome in first[2])
@@ -186,7 +190,7 @@ def test_the_preset_plans_stages_on_the_driver():
         *(("harden", "evaluate", "alarms") * 4),
         "test",
     ]
-    assert "courses of its own" in left_out(settings)[0]
+    assert "courses of its own" in skipped_stages(settings)[0]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +307,7 @@ def test_an_answer_whose_logit_was_raised_while_taught_is_said_less_afterwards(s
         adjusted = {said["comply"][0]: nats}
         course = FitSettings(steps=60, learning_rate=1e-2, batch_size=2)
         fit(pupil, rows, course, seed=1, logit_bias=adjusted)
-        return first_words(pupil.agent, [view], ("comply",)).probability[0, 0]
+        return first_word_likelihoods(pupil.agent, [view], ("comply",)).probability[0, 0]
 
     assert comply(0.0) == pytest.approx(0.5, abs=0.1)
     assert comply(3.0) < 0.1

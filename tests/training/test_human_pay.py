@@ -17,7 +17,7 @@ from superalign_training.experiments.human_pay.flawed_critic import (
     LIKED,
     asked_kind,
 )
-from superalign_training.selfplay import practice
+from superalign_training.selfplay import rl_training
 
 SMALL = {"rung": 1, "steps": 2, "batch_size": 8, "budget": 0.5}
 
@@ -44,7 +44,7 @@ def arm(root, name, **params):
     """Play a cell without measuring what was learned, and return what it did."""
     batches, imitated = [], []
 
-    class Live(practice.Live):
+    class Live(rl_training.Live):
         def __new__(cls, play, cap):
             def keep(first, count):
                 batches.append(play(first, count))
@@ -59,7 +59,7 @@ def arm(root, name, **params):
 
     bench = CellContext(root, name, scope="test")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(practice, "Live", Live)
+        patch.setattr(rl_training, "Live", Live)
         patch.setattr(teaching, "Sft", Sft)
         # Every request of the world would be answered, which takes longer than all the rest.
         patch.setattr(human_pay, "probe", lambda *_: None)

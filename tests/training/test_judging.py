@@ -18,10 +18,10 @@ from superalign_training.judging import (
     about_one_answer,
     final_score,
     ideal_verdict,
-    labelled_lessons,
+    labelled_verdicts,
     last_answer,
     planted_forecasts,
-    planted_lessons,
+    planted_verdicts,
 )
 from superalign_training.selfplay.stages.judge import planted_metrics
 
@@ -52,7 +52,7 @@ def play(critic, cases=40, **options):
 
 def test_lessons_say_what_was_planted_to_the_prompt_that_was_read():
     episodes = play(Judge(), plant=1.0, vanilla=0.0)
-    lessons = planted_lessons(episodes)
+    lessons = planted_verdicts(episodes)
     assert len(lessons) == 40
     for episode, lesson in zip(episodes, lessons, strict=True):
         (planted,) = episode.planted
@@ -68,7 +68,7 @@ def test_lessons_say_what_was_planted_to_the_prompt_that_was_read():
 
 def test_an_unparsable_verdict_teaches_all_the_same_but_forecasts_nothing():
     episodes = play(Judge("what?"), plant=1.0, vanilla=0.0)
-    assert len(planted_lessons(episodes)) == 40
+    assert len(planted_verdicts(episodes)) == 40
     assert planted_forecasts(episodes) == []
 
 
@@ -82,7 +82,7 @@ def test_forecasts_set_each_score_beside_what_was_planted():
 
 def test_nothing_is_planted_where_the_learner_answered():
     episodes = play(Judge(), vanilla=1.0)
-    assert planted_lessons(episodes) == []
+    assert planted_verdicts(episodes) == []
     assert planted_forecasts(episodes) == []
 
 
@@ -90,7 +90,7 @@ def test_a_label_teaches_every_critic_of_the_labelled_answer():
     (episode,) = play(Judge(), cases=1, vanilla=1.0, critics=2, refine=1)
     answers = [u for u in episode.utterances if u.seat == "learner_0"]
     label = Signal("label", episode.id, answers[0].turn, "ann", 2 / 9)
-    lessons = labelled_lessons([episode], [label, Signal("label", "else", 0, "ann", 1.0)])
+    lessons = labelled_verdicts([episode], [label, Signal("label", "else", 0, "ann", 1.0)])
     assert [lesson.verdict for lesson in lessons] == ["score 2 sure 9"] * 2
     assert last_answer(episode) == answers[-1]
 
@@ -104,7 +104,7 @@ def test_a_veto_teaches_critics_0_whatever_labels_say():
         Signal("veto", episode.id, first, "bea", 0.0),
         Signal("veto", episode.id, first, "cid", 0.0),
     ]
-    verdicts = [lesson.verdict for lesson in labelled_lessons([episode], said)]
+    verdicts = [lesson.verdict for lesson in labelled_verdicts([episode], said)]
     assert sorted(verdicts) == ["score 0 sure 9"] * 2 + ["score 9 sure 9"] * 2
 
 
@@ -132,7 +132,7 @@ def test_the_final_score_is_the_critics_mean_on_the_last_answer():
 
 
 def test_the_first_half_of_the_course_is_about_the_commonest_answer():
-    lessons = planted_lessons(play(Judge(), plant=1.0, vanilla=0.0))
+    lessons = planted_verdicts(play(Judge(), plant=1.0, vanilla=0.0))
     chosen = about_one_answer(lessons)
     assert len({lesson.answer for lesson in chosen}) == 1
     assert len(chosen) >= len(lessons) / 2

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.kto import Kto, in_passes, trainer
 from superalign_training.algorithms.logprobs import completion_logprobs
-from superalign_training.data import Opinion
+from superalign_training.data import UnpairedPreference
 from superalign_training.policy import Lora, Policy
 
-GOOD = [Opinion((30 + i, 31, 32), (40 + i % 2, 1), True) for i in range(4)]
-BAD = [Opinion((30 + i, 31, 32), (42 + i % 2, 1), False) for i in range(12)]
+GOOD = [UnpairedPreference((30 + i, 31, 32), (40 + i % 2, 1), True) for i in range(4)]
+BAD = [UnpairedPreference((30 + i, 31, 32), (42 + i % 2, 1), False) for i in range(12)]
 OPINIONS = [*GOOD, *BAD]
 
 
@@ -34,7 +34,7 @@ def test_the_policy_says_more_of_the_good_and_less_of_the_bad(scratch):
     assert moved[:4].min() > 0.5
     assert moved[4:].max() < -0.5
     assert numbers["loss"] < numbers["loss_first"]
-    assert (numbers["opinions"], numbers["good"]) == (16.0, 4.0)
+    assert (numbers["examples"], numbers["good"]) == (16.0, 4.0)
     assert steps == list(range(1, 31))
     assert not policy.model.training
     assert "forward" not in vars(policy.model)
@@ -136,19 +136,19 @@ def test_the_anchor_may_be_the_untrained_original(scratch):
 
 def test_two_opinions_of_one_token_are_enough(scratch):
     policy = Policy.from_reference(str(scratch))
-    two = [Opinion((5,), (1,), True), Opinion((6,), (7,), False)]
+    two = [UnpairedPreference((5,), (1,), True), UnpairedPreference((6,), (7,), False)]
     assert math.isfinite(Kto(steps=2).improve(policy, two, seed=0)["loss"])
 
 
 def test_nothing_or_one_kind_alone_is_refused(scratch):
     policy = Policy.from_reference(str(scratch))
-    with pytest.raises(InvalidOption, match="nobody has an opinion"):
+    with pytest.raises(InvalidOption, match="nothing to learn"):
         Kto().improve(policy, [], seed=0)
-    with pytest.raises(InvalidOption, match="all 4 opinions are good"):
+    with pytest.raises(InvalidOption, match="all 4 examples are good"):
         Kto().improve(policy, GOOD, seed=0)
-    with pytest.raises(InvalidOption, match="all 12 opinions are bad"):
+    with pytest.raises(InvalidOption, match="all 12 examples are bad"):
         Kto().improve(policy, BAD, seed=0)
-    for broken in (Opinion((), (1,), True), Opinion((1,), (), True)):
+    for broken in (UnpairedPreference((), (1,), True), UnpairedPreference((1,), (), True)):
         with pytest.raises(InvalidOption, match="at least one token"):
             Kto().improve(policy, [broken, *BAD], seed=0)
 

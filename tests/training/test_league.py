@@ -9,20 +9,21 @@ from superalign_agents.scripted import Fixed
 from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import Metric, View
-from superalign_training.selfplay.opponents.games import Fixture, cells
+from superalign_training.selfplay.opponents.games import MatchSettings, cells
 from superalign_training.selfplay.opponents.matrix import (
     TRUE,
     WON,
+    MatchResult,
     heat_map,
     matrix_of,
     missing,
+    rate,
 )
-from superalign_training.selfplay.opponents.pool import OpponentPool
-from superalign_training.selfplay.opponents.ratings import Contest, rate
+from superalign_training.selfplay.opponents.pool import PastOpponents
 from superalign_training.selfplay.opponents.settings import (
-    Beaten,
     LeagueSettings,
     Pairing,
+    WinRate,
     shares,
 )
 
@@ -40,7 +41,7 @@ def test_latest_meets_the_newest_alone_and_uniform_everybody_alike():
 
 def test_prioritised_follows_the_published_formula():
     """(1 − P[current beats it])², smoothed by one win and one loss."""
-    beaten = {"a": Beaten(0.25, 62), "b": Beaten(0.75, 62)}
+    beaten = {"a": WinRate(0.25, 62), "b": WinRate(0.75, 62)}
     weights = {"a": (16.5 / 64) ** 2, "b": (47.5 / 64) ** 2, "c": 0.5**2}
     total = sum(weights.values())
     expected = {name: weight / total for name, weight in weights.items()}
@@ -48,21 +49,21 @@ def test_prioritised_follows_the_published_formula():
 
 
 def test_prioritised_without_an_exponent_is_uniform_and_with_a_large_one_the_hardest():
-    beaten = {"a": Beaten(0.1, 100), "b": Beaten(0.9, 100), "c": Beaten(0.5, 100)}
+    beaten = {"a": WinRate(0.1, 100), "b": WinRate(0.9, 100), "c": WinRate(0.5, 100)}
     flat = shares("prioritised", NAMES, beaten=beaten, power=0)
     assert flat == pytest.approx(shares("uniform", NAMES))
     assert shares("prioritised", NAMES, beaten=beaten, power=40)["b"] > 0.99
 
 
 def test_nobody_who_always_lost_is_never_met_again():
-    beaten = dict.fromkeys(NAMES, Beaten(0.0, 64))
+    beaten = dict.fromkeys(NAMES, WinRate(0.0, 64))
     assert min(shares("prioritised", NAMES, beaten=beaten).values()) == pytest.approx(1 / 3)
 
 
 def test_only_the_most_met_are_loaded_and_newer_ones_first():
-    assert list(shares("uniform", NAMES, most=2)) == ["b", "c"]
-    beaten = {"a": Beaten(1.0, 9), "b": Beaten(0.0, 9), "c": Beaten(0.0, 9)}
-    kept = shares("prioritised", NAMES, beaten=beaten, most=2)
+    assert list(shares("uniform", NAMES, max_opponents=2)) == ["b", "c"]
+    beaten = {"a": WinRate(1.0, 9), "b": WinRate(0.0, 9), "c": WinRate(0.0, 9)}
+    kept = shares("prioritised", NAMES, beaten=beaten, max_opponents=2)
     assert list(kept) == ["a", "c"]
     assert sum(kept.values()) == pytest.approx(1.0)
 
@@ -88,7 +89,7 @@ def test_ratings_order_players_by_strength_and_know_how_sure_they_are():
 
     def contests(n):
         return [
-            Contest(a, b, sum(rng.random() < chance(a, b) for _ in range(n)) / n, n)
+            MatchResult(a, b, sum(rng.random() < chance(a, b) for _ in range(n)) / n, n)
             for a in strength
             for b in strength
             if a < b
@@ -107,9 +108,9 @@ def test_ratings_order_players_by_strength_and_know_how_sure_they_are():
 
 def test_ratings_do_not_depend_on_the_order_of_the_contests():
     contests = [
-        Contest("a", "b", 0.3, 10),
-        Contest("c", "b", 0.9, 7),
-        Contest("a", "d", 1, 5),
+        MatchResult("a", "b", 0.3, 10),
+        MatchResult("c", "b", 0.9, 7),
+        MatchResult("a", "d", 1, 5),
     ]
     found = rate(contests)
     assert rate(contests[::-1]) == found
@@ -117,14 +118,18 @@ def test_ratings_do_not_depend_on_the_order_of_the_contests():
 
 
 def test_even_contests_leave_both_sides_equal():
-    found = rate([Contest("a", "b", 0.5, 40)])
+    found = rate([MatchResult("a", "b", 0.5, 40)])
     assert abs(found["a"].mu - found["b"].mu) < found["a"].sigma
     assert rate([]) == {}
 
 
 @pytest.mark.parametrize(
     "contest",
-    [Contest("a", "b", 1.2, 5), Contest("a", "a", 0.5, 5), Contest("a", "b", 0, -1)],
+    [
+        MatchResult("a", "b", 1.2, 5),
+        MatchResult("a", "a", 0.5, 5),
+        MatchResult("a", "b", 0, -1),
+    ],
 )
 def test_contests_that_make_no_sense_are_refused(contest):
     with pytest.raises(InvalidOption, match="no contest"):
@@ -166,12 +171,15 @@ def test_what_critics_say_and_what_is_true_are_two_matrices():
 def test_the_matrix_says_who_beats_whom_from_both_sides():
     metrics = [cell("a", "l", 0.75), cell("b", "l", 0.25)]
     matrix = matrix_of(metrics, MET, ["a", "b"], ["l", "k"])
-    assert matrix.beaten_by("attacker", "l") == {"a": Beaten(0.75, 8), "b": Beaten(0.25, 8)}
-    assert matrix.beaten_by("learner", "a") == {"l": Beaten(0.25, 8)}
-    assert matrix.beaten_by("attacker", "k") == {}
+    assert matrix.win_rates("attacker", "l") == {
+        "a": WinRate(0.75, 8),
+        "b": WinRate(0.25, 8),
+    }
+    assert matrix.win_rates("learner", "a") == {"l": WinRate(0.25, 8)}
+    assert matrix.win_rates("attacker", "k") == {}
     assert matrix.contests() == [
-        Contest("attacker/a", "learner/l", 0.75, 8),
-        Contest("attacker/b", "learner/l", 0.25, 8),
+        MatchResult("attacker/a", "learner/l", 0.75, 8),
+        MatchResult("attacker/b", "learner/l", 0.25, 8),
     ]
 
 
@@ -193,7 +201,7 @@ def view(case):
 
 
 def test_the_league_plays_its_share_of_the_cases_by_their_number_alone():
-    league = OpponentPool(
+    league = PastOpponents(
         {"old": Fixed("old"), "older": Fixed("older")}, {"old": 0.75, "older": 0.25}
     )
     mixture = league.joined(
@@ -212,7 +220,7 @@ def test_the_league_plays_its_share_of_the_cases_by_their_number_alone():
 
 
 def test_without_a_share_the_league_is_never_met():
-    league = OpponentPool({"old": Fixed("old")}, {"old": 1.0})
+    league = PastOpponents({"old": Fixed("old")}, {"old": 1.0})
     mixture = league.joined({"new": Fixed("new")}, share=0.0)
     assert {r.text for r in mixture.act([view(case) for case in range(100)])} == {"new"}
     alone = league.joined({}, share=1.0)
@@ -242,7 +250,9 @@ class Asks(Fixed):
 
 def test_every_learner_of_a_row_is_asked_the_same_queries():
     scenario = make_scenario("red-team", vanilla=0.0, split="train")
-    fixture = Fixture(scenario, MET, {"critic": Fixed("score 0 sure 9")}, seed=5, cases=12)
+    fixture = MatchSettings(
+        scenario, MET, {"critic": Fixed("score 0 sure 9")}, seed=5, cases=12
+    )
     attacker = Asks()
     learners = {"yes": Fixed("comply"), "no": Fixed("refuse")}
     found = list(

@@ -17,23 +17,28 @@ from superalign_training.selfplay.driver import PlannedStage, StageContext, driv
 from superalign_training.selfplay.failures import Failures
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.opponents.games import PLANTED, RIGHT
-from superalign_training.selfplay.opponents.matrix import RATING, TRUE, WON
-from superalign_training.selfplay.opponents.pool import CheckpointShelf, load, members
-from superalign_training.selfplay.opponents.ratings import Contest, rate
+from superalign_training.selfplay.opponents.matrix import (
+    RATING,
+    TRUE,
+    WON,
+    MatchResult,
+    rate,
+)
+from superalign_training.selfplay.opponents.pool import CheckpointLoader, load, members
 from superalign_training.selfplay.opponents.settings import LeagueSettings, Pairing
 from superalign_training.selfplay.playing import stage_capabilities
 from superalign_training.selfplay.scenario_capabilities import league_roles, rated_pairings
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 from superalign_training.selfplay.stages.attack import attack
 from superalign_training.selfplay.stages.improve import improve
 from superalign_training.selfplay.stages.league import (
     HARM,
-    enrolled,
     league,
+    league_members,
     past_opponents,
-    standings,
     trial,
+    win_matrix,
 )
 from superalign_training.selfplay.state import first_state
 from superalign_training.selfplay.watching import Silent
@@ -78,7 +83,7 @@ def go(path, chosen, rounds, *, watcher=None, resume=False):
         return drive(
             run,
             plan(chosen, rounds),
-            first=lambda: first_state(run, policies, generation_role="learner"),
+            first_state=lambda: first_state(run, policies, generation_role="learner"),
             watcher=watcher or Silent(),
         )
 
@@ -158,7 +163,7 @@ def test_everybody_is_rated_from_what_the_record_holds(two_rounds):
     assert all(m.low < m.value < m.high for m in rated.values())
     assert {m.opponent for _, m in rows(path, RIGHT)} == {PLANTED}
     contests = [
-        Contest(f"attacker/{m.agent}", f"learner/{m.opponent}", m.value, m.n)
+        MatchResult(f"attacker/{m.agent}", f"learner/{m.opponent}", m.value, m.n)
         for _, m in rows(path, WON)
     ]
     again = rate(contests)
@@ -172,12 +177,12 @@ def test_opponents_are_drawn_by_how_often_they_beat_who_trains(two_rounds):
     path, chosen, chain = two_rounds
     with Run.open(path) as run:
         context = _context(run, chain)
-        parts = stage_capabilities(chosen)
-        (pairing,) = rated_pairings(chosen, parts)
+        capabilities = stage_capabilities(chosen)
+        (pairing,) = rated_pairings(chosen, capabilities)
         assert pairing == Pairing("attacker", "learner")
-        matrix = standings(context, enrolled(context, chosen, parts), pairing)
+        matrix = win_matrix(context, league_members(context, chosen, capabilities), pairing)
         met = past_opponents(context, chosen, "attacker", against="learner")
-        beaten = matrix.beaten_by("attacker", chain.policies["learner"].agent)
+        beaten = matrix.win_rates("attacker", chain.policies["learner"].agent)
         weights = {
             f"league-{n[:12]}": ((b.share * b.n + 1) / (b.n + 2)) ** 2
             for n, b in beaten.items()
@@ -251,18 +256,18 @@ def test_an_altered_checkpoint_is_refused(two_rounds, tmp_path, what):
         weights[name] = weights[name] + np.float32(0.5)
         save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RecordDamaged, match="altered"):
-        load(member, CheckpointShelf(folder))
+        load(member, CheckpointLoader(folder))
     with pytest.raises(RecordDamaged, match="cannot be read"):
-        load(member, CheckpointShelf(tmp_path / "nowhere"))
-    assert load(member, CheckpointShelf(path)).spec == member.spec
+        load(member, CheckpointLoader(tmp_path / "nowhere"))
+    assert load(member, CheckpointLoader(path)).spec == member.spec
 
 
 def _kept(model, scenario="red-team", **more):
     """Return whose past plays, which pairs are rated, and what the plan says of the league."""
     chosen = read_settings({"scenario": scenario, "league": {"share": 0.5}, **more})
-    parts = stage_capabilities(chosen)
-    said = [line for line in left_out(chosen) if "league" in line]
-    return league_roles(chosen, parts), rated_pairings(chosen, parts), said
+    capabilities = stage_capabilities(chosen)
+    said = [line for line in skipped_stages(chosen) if "league" in line]
+    return league_roles(chosen, capabilities), rated_pairings(chosen, capabilities), said
 
 
 def test_past_checkpoints_are_kept_of_policies_that_learn_and_meet(speaking, monkeypatch):

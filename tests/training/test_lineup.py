@@ -21,7 +21,7 @@ from superalign_training.selfplay.driver import Interrupted
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.plan import plan
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 
 NAMES = {"attacker": "a", "learner": "b", "critic": "c"}
 LINEUPS = Path(__file__).parent / "lineups"
@@ -74,9 +74,9 @@ def test_red_team_has_a_preset_in_which_all_three_learn():
     settings = chosen()
     assert settings.lineup == dict.fromkeys(("attacker", "learner", "critic"), "micro/3")
     assert settings.learning == ("attacker", "learner", "critic")
-    assert [one.id for one in settings.by_pay("learner")] == ["grpo"]
-    assert [one.id for one in settings.by_examples("attacker")] == ["sft"]
-    assert settings.by_examples("critic")[0].steps == 20
+    assert [one.id for one in settings.rl_algorithms("learner")] == ["grpo"]
+    assert [one.id for one in settings.supervised_algorithms("attacker")] == ["sft"]
+    assert settings.supervised_algorithms("critic")[0].steps == 20
 
 
 def test_the_command_line_says_it_all():
@@ -88,17 +88,17 @@ def test_the_command_line_says_it_all():
         "train.learner.clip_range=0.1",
     )
     assert settings.learning == ("learner",)
-    (ppo,) = settings.by_pay("learner")
+    (ppo,) = settings.rl_algorithms("learner")
     assert (ppo.id, ppo.clip_range) == ("ppo", 0.1)
     assert settings.train["critic"] is None and settings.train["attacker"] is None
 
 
 def test_a_key_changes_the_presets_algorithm_and_an_id_takes_its_place():
-    assert chosen("train.learner.steps=3").by_pay("learner")[0].steps == 3
-    default = chosen().by_pay("learner")[0]
-    changed = chosen("train.learner.steps=3").by_pay("learner")[0]
+    assert chosen("train.learner.steps=3").rl_algorithms("learner")[0].steps == 3
+    default = chosen().rl_algorithms("learner")[0]
+    changed = chosen("train.learner.steps=3").rl_algorithms("learner")[0]
     assert changed == default.model_copy(update={"steps": 3})
-    taken = chosen("train.learner={id: grpo, steps: 3}").by_pay("learner")[0]
+    taken = chosen("train.learner={id: grpo, steps: 3}").rl_algorithms("learner")[0]
     assert taken.steps == 3
     several = chosen("train.attacker=[sft, reinforce]")
     assert [one.id for one in several.train["attacker"]] == ["sft", "reinforce"]
@@ -125,7 +125,9 @@ def test_what_was_recorded_is_read_as_it_was():
 def test_presets_for_one_scenario_say_nothing_to_another():
     words = ("lineup.learner=micro/1", "train.learner=ppo")
     settings = chosen("preset=quick", "scenario=errand", *words)
-    assert settings.by_pay("learner")[0] == chosen(*words).by_pay("learner")[0]
+    assert (
+        settings.rl_algorithms("learner")[0] == chosen(*words).rl_algorithms("learner")[0]
+    )
     assert set(settings.lineup) == set(settings.train) == {"learner"}
 
 
@@ -166,7 +168,10 @@ def test_settings_that_make_no_sense_are_refused_before_anything(words, message)
             "nobody holds supervisor_0",
         ),
         (["lineup.critic=keywrd"], "keywrd"),
-        (["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"], "lessons"),
+        (
+            ["scenario=errand", "lineup.learner=micro/1", "train.learner=sft"],
+            "learns from examples",
+        ),
         (
             ["lineup.learner_0=keyword", "train.learner=ppo"],
             "every seat of the role is held by somebody else",
@@ -198,12 +203,12 @@ def test_a_role_that_is_paid_nothing_cannot_learn_from_pay():
 
 
 def test_what_is_left_out_is_said_in_a_line_each():
-    lines = left_out(chosen("lineup.critic=keyword", "train.attacker=null"))
+    lines = skipped_stages(chosen("lineup.critic=keyword", "train.attacker=null"))
     assert len(lines) == 3
     assert "attack is left out: the attacker (micro/3)" in lines[0]
     assert "judge and calibrate are left out: the critic (keyword)" in lines[1]
     assert "alarms off for lack of data" in lines[2]
-    (alone,) = left_out(chosen())
+    (alone,) = skipped_stages(chosen())
     assert "untaught-critic" in lines[2] and "untaught-critic" not in alone
 
 
@@ -295,11 +300,11 @@ def test_a_scenario_that_declares_who_judges_has_its_verdicts_measured(speaking,
             assert len(measured) == 4
             assert {m.metric.tags["role"] for m in measured} == {"critic"}
             assert all(m.metric.n == 5 * BRIEF["cases"] for m in measured)
-    assert left_out(read_settings(chosen))[:-1] == [
+    assert skipped_stages(read_settings(chosen))[:-1] == [
         "attack is left out: interrogation-v0 declares no fact queries, no variant attacked",
     ]
     plain = chosen | {"scenario": "echo", "lineup": {"speaker": "micro/0"}}
-    lines = left_out(read_settings(plain | {"train": {"speaker": "ppo"}}))
+    lines = skipped_stages(read_settings(plain | {"train": {"speaker": "ppo"}}))
     assert any(
         "judge and calibrate are left out: echo-v0 declares" in line for line in lines
     )

@@ -17,7 +17,7 @@ from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.trained_reward_model import TrainedRewardModel
 from superalign_training.algorithms.trl import shared_arguments
 from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
-from superalign_training.data import Example, Live, Opinion, Preference
+from superalign_training.data import Example, Live, Preference, UnpairedPreference
 from superalign_training.policy import Lora, MasterAdamW, Policy
 
 PROMPTS = [(20 + n, 21, 22) for n in range(8)]
@@ -25,7 +25,9 @@ EXAMPLES = [Example(prompt, (30 + n, 1)) for n, prompt in enumerate(PROMPTS)]
 PREFERENCES = [
     Preference(prompt, (30 + n, 1), (40 + n, 1)) for n, prompt in enumerate(PROMPTS)
 ]
-OPINIONS = [Opinion(prompt, (30 + n, 1), n % 2 == 0) for n, prompt in enumerate(PROMPTS)]
+OPINIONS = [
+    UnpairedPreference(prompt, (30 + n, 1), n % 2 == 0) for n, prompt in enumerate(PROMPTS)
+]
 LESSONS = {"learning_rate": 1e-3, "steps": 8, "batch_size": 4, "num_train_epochs": 99}
 ROUND = {"learning_rate": 1e-3, "steps": 8, "batch_size": 4, "num_generations": 4}
 ALGORITHMS = {

@@ -15,7 +15,7 @@ from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.cli.cost import cost_of
 from superalign_training.data import paid_episodes, training_rows
-from superalign_training.selfplay import practice
+from superalign_training.selfplay import rl_training
 from superalign_training.selfplay.agents import first_policies, policy_of
 from superalign_training.selfplay.driver import (
     Interrupted,
@@ -27,9 +27,9 @@ from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.playing import stage_scenario
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.improve import improve
-from superalign_training.selfplay.stages.supervise import lessons_of
+from superalign_training.selfplay.stages.supervise import rated_examples
 from superalign_training.selfplay.state import first_state
-from superalign_training.selfplay.supervisors.candidates import askable
+from superalign_training.selfplay.supervisors.candidates import question_candidates
 from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
@@ -67,9 +67,9 @@ def go(path, chosen, rounds=1, *, between=None, watcher=None, extra=()):
         first = partial(first_state, run, first_policies(chosen, ModelCache()))
         who = watcher or Silent()
         if between is not None:
-            drive(run, plan[:1], first=first, watcher=who)
+            drive(run, plan[:1], first_state=first, watcher=who)
             between(run)
-        drive(run, [*plan, *extra], first=first, watcher=who)
+        drive(run, [*plan, *extra], first_state=first, watcher=who)
         assert validate(run) == []
         return run.stages.all()[-1].outputs["state"]
 
@@ -133,8 +133,8 @@ def test_members_that_answered_the_same_words_differently_are_compared(compared,
 
 def test_pairs_are_of_one_situation_and_what_has_no_pair_is_counted(played):
     episodes = played[0]
-    assert askable(episodes, ["learner_0"]).members == []
-    found = askable(episodes, ["learner_0"], members=True)
+    assert question_candidates(episodes, ["learner_0"]).members == []
+    found = question_candidates(episodes, ["learner_0"], members=True)
     texts = {e.id: answer(e).text for e in episodes}
     cases = Counter((e.key.case, texts[e.id]) for e in episodes)
     sizes = Counter(e.key.case for e in episodes)
@@ -152,7 +152,7 @@ def test_pairs_are_of_one_situation_and_what_has_no_pair_is_counted(played):
         )
         for e in episodes
     ]
-    apart = askable(moved, ["learner_0"], members=True)
+    apart = question_candidates(moved, ["learner_0"], members=True)
     assert apart.members == [] and apart.unpaired == len(apart.turns) == len(episodes)
     one = found.members[0]
     asked = Question(
@@ -293,7 +293,7 @@ def test_a_late_one_returns_both_differences_and_counts_once(
     speaking, tmp_path, monkeypatch
 ):
     batches, told = [], {}
-    original = practice.Live
+    original = rl_training.Live
 
     def spying(play, cap):
         def keep(first, count):
@@ -302,7 +302,7 @@ def test_a_late_one_returns_both_differences_and_counts_once(
 
         return original(keep, cap)
 
-    monkeypatch.setattr(practice, "Live", spying)
+    monkeypatch.setattr(rl_training, "Live", spying)
 
     def compare(run):
         batches.clear()
@@ -362,7 +362,7 @@ def test_one_that_was_taken_back_or_is_too_old_pays_nothing(speaking, tmp_path, 
     fresh = settings(speaking, people={"staleness": 0})
     chain = go(tmp_path / "stale", fresh, 2, between=compare)
     assert weights(chain) == weights(alone[1])
-    assert total(tmp_path / "stale", "people.late_lessons") == 1
+    assert total(tmp_path / "stale", "people.late_examples") == 1
 
 
 def test_what_people_answer_beside_the_run_pays_in_the_next_round(speaking, tmp_path):
@@ -404,7 +404,7 @@ def test_a_preferred_member_is_chosen_where_preferences_teach(speaking, tmp_path
     def probe(context):
         known.update({e.id: e for e in context.run.episodes(round=1, scenario="red-team")})
         learner = policy_of(context, "learner", chosen)
-        taught.extend(lessons_of(context, chosen, rules, learner))
+        taught.extend(rated_examples(context, chosen, rules, learner))
         return StageResult(context.state)
 
     go(tmp_path / "run", chosen, extra=[PlannedStage("probe", probe, 2)])
@@ -428,7 +428,7 @@ def test_a_preference_that_teaches_nothing_is_an_event(speaking, tmp_path):
     rules = Supervise.model_validate({"cases": 2, "num_generations": 2, "algorithm": "dpo"})
 
     def probe(context):
-        lessons_of(context, chosen, rules, policy_of(context, "learner", chosen))
+        rated_examples(context, chosen, rules, policy_of(context, "learner", chosen))
         return StageResult(context.state)
 
     def compare(run):

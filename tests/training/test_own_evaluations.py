@@ -60,7 +60,7 @@ def go(run, chosen):
             "evaluation", lambda context: evaluated(context, chosen, evaluation), 3
         )
     ]
-    return drive(run, stages, first=first, watcher=Silent())
+    return drive(run, stages, first_state=first, watcher=Silent())
 
 
 def test_every_measure_of_a_critic_lies_in_the_record(speaking, tmp_path):
@@ -129,7 +129,7 @@ def test_one_that_is_named_twice_is_refused():
     [
         ("microworld-surveys", "did you mean microworld-survey"),
         ({"id": "microworld-critics", "case": 3}, "cases"),
-        ({"id": "microworld-critics", "cases": 1}, "greater than or equal to 2"),
+        ({"id": "microworld-critics", "cases": 1}, "must be at least 2"),
         (3, "is no evaluation"),
     ],
 )

@@ -32,7 +32,7 @@ from superalign_training.selfplay.checks import require_lineup
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.plan import plan
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 from superalign_training.selfplay.watching import Silent
 from superalign_training.testing import check_learner
 
@@ -176,9 +176,9 @@ def test_roles_of_red_teaming_may_improve_themselves(mine):
         *("evaluate", "improve-attacker", "improve-learner", "improve-critic"),
         *("evaluate", "alarms", "test"),
     ]
-    lines = "\n".join(left_out(settings))
+    lines = "\n".join(skipped_stages(settings))
     for role in ("attacker", "learner", "critic"):
-        assert f"late answers and lessons do not reach the {role} (my_policies" in lines
+        assert f"late answers and examples do not reach the {role} (my_policies" in lines
     assert "the league is left out" in lines
     assert cost_of(settings).stages["improve-learner"].labels > 0
 
@@ -608,7 +608,7 @@ def test_late_answers_about_a_learners_plays_are_counted(tmp_path):
 
     run_of(tmp_path / "run", **settings, watcher=Answers()).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
-        late = [row.metric.value for row in run.metrics.read("people.late_lessons")]
+        late = [row.metric.value for row in run.metrics.read("people.late_examples")]
         asked = [row.metric.value for row in run.metrics.read("people.asked")]
     assert late and late[0] == asked[0] > 0
 
@@ -658,14 +658,14 @@ def weights_of(run):
 
 def test_the_plan_says_which_answers_of_people_pay_who_improves_itself():
     settings = chosen("train.learner=sb3-ppo", "budget=0.1")
-    (line,) = [line for line in left_out(settings) if "do not reach" in line]
+    (line,) = [line for line in skipped_stages(settings) if "do not reach" in line]
     assert line == (
-        "late answers and lessons do not reach the learner (sb3): it improves itself by what "
+        "late answers and examples do not reach the learner (sb3): it improves itself by what "
         "its plays are paid at once, labels and vetoes included"
     )
     (line,) = [
         line
-        for line in left_out(chosen("train.learner=sb3-ppo", "budget=0"))
+        for line in skipped_stages(chosen("train.learner=sb3-ppo", "budget=0"))
         if "do not reach" in line
     ]
     assert line.endswith("paid at once")

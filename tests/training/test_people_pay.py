@@ -17,7 +17,7 @@ from superalign_env.types import Question, Signal, View, role_of
 from superalign_training.cli.composing import composed
 from superalign_training.cli.cost import cost_of
 from superalign_training.data import training_rows
-from superalign_training.selfplay import practice
+from superalign_training.selfplay import rl_training
 from superalign_training.selfplay.agents import first_policies, lineup_of
 from superalign_training.selfplay.checks import require_lineup
 from superalign_training.selfplay.driver import (
@@ -29,12 +29,12 @@ from superalign_training.selfplay.driver import (
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.playing import play, stage_scenario
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 from superalign_training.selfplay.stages.improve import annotate, improve
 from superalign_training.selfplay.state import PaidAnswers, first_state
 from superalign_training.selfplay.supervisors import feedback
-from superalign_training.selfplay.supervisors.candidates import askable
-from superalign_training.selfplay.supervisors.feedback import unbroken
+from superalign_training.selfplay.supervisors.candidates import question_candidates
+from superalign_training.selfplay.supervisors.feedback import as_ranges
 from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
@@ -77,9 +77,9 @@ def go(path, chosen, rounds=1, *, between=None, watcher=None):
         first = partial(first_state, run, policies)
         who = watcher or Silent()
         if between is not None:
-            drive(run, plan[:1], first=first, watcher=who)
+            drive(run, plan[:1], first_state=first, watcher=who)
             between(run)
-        drive(run, plan, first=first, watcher=who)
+        drive(run, plan, first_state=first, watcher=who)
         assert validate(run) == []
         return run.stages.all()[-1].outputs["state"]
 
@@ -190,7 +190,7 @@ def test_answers_of_the_random_slice_never_reach_rows(speaking, tmp_path, monkey
         seen.extend(signals)
         return training_rows(episodes, seat, signals, **options)
 
-    monkeypatch.setattr(practice, "training_rows", spy)
+    monkeypatch.setattr(rl_training, "training_rows", spy)
     people = {**LABELS, "evaluation_share": 1.0}
     go(tmp_path / "run", settings(speaking, budget=0.25, people=people), 2)
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -261,7 +261,7 @@ def test_vetoes_between_rounds_change_the_next_one(speaking, tmp_path, alone):
 
 def test_late_rows_are_paid_the_difference_alone(speaking, tmp_path, monkeypatch):
     batches = []
-    original = practice.Live
+    original = rl_training.Live
 
     def spying(play, cap):
         def keep(first, count):
@@ -270,7 +270,7 @@ def test_late_rows_are_paid_the_difference_alone(speaking, tmp_path, monkeypatch
 
         return original(keep, cap)
 
-    monkeypatch.setattr(practice, "Live", spying)
+    monkeypatch.setattr(rl_training, "Live", spying)
 
     def say(run):
         batches.clear()
@@ -354,7 +354,7 @@ def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
     chain = go(tmp_path / "run", chosen, 2, between=forbid)
     assert weights(chain) == weights(silent)
     assert found(tmp_path / "run", "people.late") == 0
-    lessons = found(tmp_path / "run", "people.late_lessons")
+    lessons = found(tmp_path / "run", "people.late_examples")
     assert found(tmp_path / "run", "people.late_stored") == lessons > 0
     with Run.open(tmp_path / "run", readonly=True) as run:
         events = [h.event.evidence for h in run.events.read(kind="people.stored")]
@@ -371,7 +371,7 @@ def test_answers_too_late_to_pay_are_lessons_where_a_stage_supervises(speaking, 
 
     chosen = settings(speaking, people={"staleness": 0}, supervise={"cases": 2})
     go(tmp_path / "run", chosen, 2, between=forbid)
-    assert found(tmp_path / "run", "people.late_lessons") > 0
+    assert found(tmp_path / "run", "people.late_examples") > 0
     assert found(tmp_path / "run", "people.late_stored") == 0
 
 
@@ -390,11 +390,11 @@ def test_the_plan_says_who_learns_nothing_from_answers_that_cannot_pay(more, rol
     asked = {"budget": 0.1, "people": {"mode": "continue"}}
     lineup = {**dict.fromkeys(ROLES, "micro/1"), **more.get("lineup", {})}
     chosen = read_settings({**more, "lineup": lineup, **asked})
-    lines = [line for line in left_out(chosen) if "are stored" in line]
+    lines = [line for line in skipped_stages(chosen) if "are stored" in line]
     said = " ".join(line for line in lines if f"the {role} (" in line)
     assert (reason in said) if reason else not said
     silent = read_settings({**more, "lineup": lineup, "budget": 0.1})
-    assert not [line for line in left_out(silent) if "are stored" in line]
+    assert not [line for line in skipped_stages(silent) if "are stored" in line]
 
 
 def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tmp_path):
@@ -417,13 +417,13 @@ def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tm
     chosen = settings(speaking, train=few)
     go(tmp_path / "stale", chosen, 3, between=forbid)
     assert found(tmp_path / "stale", "people.late") == 2
-    assert found(tmp_path / "stale", "people.late_lessons") == 2
+    assert found(tmp_path / "stale", "people.late_examples") == 2
 
 
 def test_late_cases_are_the_first_of_a_batch(speaking, tmp_path, monkeypatch):
     """Who plays more cases than needed leaves the last ones out."""
     batches = []
-    original = practice.Live
+    original = rl_training.Live
 
     def spying(play, cap):
         def keep(first, count):
@@ -432,7 +432,7 @@ def test_late_cases_are_the_first_of_a_batch(speaking, tmp_path, monkeypatch):
 
         return original(keep, cap)
 
-    monkeypatch.setattr(practice, "Live", spying)
+    monkeypatch.setattr(rl_training, "Live", spying)
 
     def forbid(run):
         run.signals.append([Signal("veto", *answers_of(run)[0], "ann", 0.0)])
@@ -576,11 +576,11 @@ def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
     go(tmp_path / "run", chosen)
     with Run.open(tmp_path / "run", readonly=True) as run:
         episodes = list(run.episodes())
-    found = askable(episodes, ["learner_0"])
+    found = question_candidates(episodes, ["learner_0"])
     assert len(found.turns) == 2 * len(episodes) and len(found.pairs) == len(episodes)
     assert {len(one.scores) for one in found.turns} <= {0, 1, 2}
-    assert askable(episodes, ["critic_1"]).turns == found.turns
-    assert askable(episodes, ["attacker_0"]).turns == []
+    assert question_candidates(episodes, ["critic_1"]).turns == found.turns
+    assert question_candidates(episodes, ["attacker_0"]).turns == []
     asked = Question("q", "preference", episodes[0].id, *_pair(found.pairs[0]))
     left = found.without([asked])
     assert left.episodes == len(episodes) - 1 and len(left.pairs) == len(episodes) - 1
@@ -606,7 +606,7 @@ def test_people_are_asked_about_training_alone(speaking, tmp_path):
     ]
     with Run.create(tmp_path / "run", kind="train", config={}, seed=5) as run:
         policies = first_policies(chosen, ModelCache())
-        drive(run, plan, first=partial(first_state, run, policies), watcher=Silent())
+        drive(run, plan, first_state=partial(first_state, run, policies), watcher=Silent())
         asked = {question.episode for question in run.questions.all()}
         assert asked == set(run.episode_ids(split="train"))
         assert len(asked) == 4 and run.count() == 8
@@ -674,7 +674,7 @@ def test_several_people_take_turns_and_tire(speaking, tmp_path):
 
 
 def test_signals_are_known_by_unbroken_rows():
-    assert unbroken([5, 1, 2, 3, 9]) == ((1, 3), (5, 5), (9, 9))
+    assert as_ranges([5, 1, 2, 3, 9]) == ((1, 3), (5, 5), (9, 9))
     heard = PaidAnswers(10, ((12, 14), (20, 20)))
     assert [n for n in range(9, 22) if heard.has(n)] == [9, 10, 12, 13, 14, 20]
 

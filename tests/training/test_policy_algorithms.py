@@ -15,7 +15,7 @@ from superalign_training.algorithms.reinforce import Reinforce
 from superalign_training.algorithms.rloo import Rloo
 from superalign_training.algorithms.sft import Sft
 from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
-from superalign_training.data import Example, Live, Opinion, Preference
+from superalign_training.data import Example, Live, Preference, UnpairedPreference
 from superalign_training.policy import Lora, Policy, shared_base
 
 PROMPTS = [(20 + n, 21, 22) for n in range(6)]
@@ -23,7 +23,9 @@ EXAMPLES = [Example(prompt, (30 + n, 1)) for n, prompt in enumerate(PROMPTS)]
 PREFERENCES = [
     Preference(prompt, (30 + n, 1), (40 + n, 1)) for n, prompt in enumerate(PROMPTS)
 ]
-OPINIONS = [Opinion(prompt, (30 + n, 1), n % 2 == 0) for n, prompt in enumerate(PROMPTS)]
+OPINIONS = [
+    UnpairedPreference(prompt, (30 + n, 1), n % 2 == 0) for n, prompt in enumerate(PROMPTS)
+]
 RATE = {"learning_rate": 1e-2, "steps": 2}
 ROUND = {**RATE, "batch_size": 2, "num_generations": 4}
 ALGORITHMS = {

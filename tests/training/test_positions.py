@@ -29,9 +29,9 @@ from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.data import (
     Example,
     Live,
-    Opinion,
     Preference,
     Row,
+    UnpairedPreference,
     training_rows,
 )
 from superalign_training.ladder.micro_model import build_tokenizer
@@ -184,7 +184,7 @@ def test_lessons(policy):
     ]
     numbers = Dpo(steps=1, batch_size=8).improve(policy, pairs, seed=1)
     assert abs(numbers["margin"]) < NATS, "the policy is its own former self as yet"
-    opinions = [Opinion(*one, place % 2 == 0) for place, one in enumerate(said)]
+    opinions = [UnpairedPreference(*one, place % 2 == 0) for place, one in enumerate(said)]
     numbers = Kto(steps=1, batch_size=8).improve(policy, opinions, seed=1)
     assert abs(numbers["kl"]) < NATS
     assert numbers["loss"] == pytest.approx(0.5, abs=NATS)
@@ -231,7 +231,9 @@ def test_rows_that_fill_the_context(name, cut):
         Sft(**few): [Example(*one) for one in said],
         WeakToStrongTraining(**few): [Example(*one) for one in said],
         Dpo(**few): [Preference(p, w, w[::-1]) for p, w in said],
-        Kto(**few): [Opinion(*one, place % 2 == 0) for place, one in enumerate(said)],
+        Kto(**few): [
+            UnpairedPreference(*one, place % 2 == 0) for place, one in enumerate(said)
+        ],
     }
     policy = policy_of(name)
     for algorithm, experience in algorithms.items():

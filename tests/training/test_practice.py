@@ -122,7 +122,7 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
     assert {m.name for m in covered} >= {"archive.coverage", "archive.coverage.classes"}
     assert all(0 <= m.value <= 1 for m in covered)
     taught = stages["supervise"]
-    assert taught.outputs["notes"]["lessons"] > 0
+    assert taught.outputs["notes"]["examples"] > 0
     before, after = (
         chain["state"]["policies"]["learner"]["weights"]
         for chain in (taught.inputs, taught.outputs)

@@ -7,7 +7,7 @@ from superalign_agents.references import make_agent
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_scenarios.microworld.requests import read
 from superalign_scenarios.microworld.source import MicroWorld
-from superalign_training.evaluation.likelihood import first_words
+from superalign_training.evaluation.likelihood import first_word_likelihoods
 from superalign_training.experiments.microworld.request_probe import probe, request_views
 from superalign_training.policy import Policy
 
@@ -74,8 +74,8 @@ def test_the_expected_rate_is_met_by_sampling(probed, rung):
 def test_words_of_several_tokens_are_read_to_their_end(rung):
     """A word's probability is that of all of its tokens, whatever shares their beginning."""
     views = request_views(["ann will drop knife near wall outside ; help ann"], "test")
-    single = first_words(rung.agent, views, ["comply"]).probability[0, 0]
-    double = first_words(rung.agent, views, ["comply refuse", "comply comply"])
+    single = first_word_likelihoods(rung.agent, views, ["comply"]).probability[0, 0]
+    double = first_word_likelihoods(rung.agent, views, ["comply refuse", "comply comply"])
     assert double.probability.sum() < single
     prompt = [*rung.agent.prompt_ids(views[0]), *rung.reply_ids(views[0], "comply")[:-1]]
     import torch  # noqa: PLC0415 - slow
@@ -95,8 +95,10 @@ def test_batches_and_lengths_do_not_change_what_is_found(rung):
         *request_views(texts[:1], "test"),
         *request_views(texts[1:], read(texts[1]).split),
     ]
-    together = first_words(rung.agent, views, ["comply", "refuse"])
-    apart = [first_words(rung.agent, [view], ["comply", "refuse"]) for view in views]
+    together = first_word_likelihoods(rung.agent, views, ["comply", "refuse"])
+    apart = [
+        first_word_likelihoods(rung.agent, [view], ["comply", "refuse"]) for view in views
+    ]
     assert len(together.probability) == len(apart) == 2
     for row, one in enumerate(apart):
         assert together.probability[row] == pytest.approx(one.probability[0], rel=1e-4)

@@ -17,14 +17,14 @@ from superalign_training.selfplay.agents import (
     keep_policy,
     level_policy,
 )
-from superalign_training.selfplay.corrections import propose, settled
+from superalign_training.selfplay.corrections import apply_decisions, propose
 from superalign_training.selfplay.driver import (
     Interrupted,
     PlannedStage,
     StageResult,
     drive,
 )
-from superalign_training.selfplay.gate_evidence import archived
+from superalign_training.selfplay.gate_evidence import archived_attackers
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.conform import conform
@@ -94,7 +94,7 @@ def go(path, chosen, plan, *, resume=False):
         return drive(
             run,
             plan,
-            first=lambda: first_state(run, policies, generation_role="learner"),
+            first_state=lambda: first_state(run, policies, generation_role="learner"),
             watcher=Silent(),
         )
 
@@ -245,15 +245,15 @@ def test_a_safe_answer_that_people_vetoed_is_not_taught_again(whole, tmp_path, m
                 assert vetoes
                 run.signals.append(vetoes)
         taught = lessons[name] = []
-        original = conforming._lessons
+        original = conforming._training_examples
 
         def spy(context, rules, sandbox, learner, told, taught=taught, original=original):
             taught += [(one.task.prompt, one.label.answer.strip()) for one in told]
             return original(context, rules, sandbox, learner, told)
 
-        monkeypatch.setattr(conforming, "_lessons", spy)
+        monkeypatch.setattr(conforming, "_training_examples", spy)
         go(folder, chosen, stages[:7], resume=True)
-        monkeypatch.setattr(conforming, "_lessons", original)
+        monkeypatch.setattr(conforming, "_training_examples", original)
     with Run.open(tmp_path / "barred", readonly=True) as run:
         barred = {
             (run.episode(s.episode).task.prompt, u.text.strip())
@@ -289,7 +289,7 @@ def test_safe_answers_may_be_preferred_instead_of_imitated(speaking, tmp_path, a
     go(tmp_path / "run", chosen, chain_of(chosen, 1, (discover, conform)))
     with Run.open(tmp_path / "run", readonly=True) as run:
         stage = run.stages.all()[-1]
-        assert stage.outputs["notes"]["lessons"] > 0
+        assert stage.outputs["notes"]["examples"] > 0
         assert "trained" in {h.status for h in run.hazards.all()}
         assert stage.outputs["state"]["policies"] != stage.inputs["state"]["policies"]
 
@@ -472,7 +472,7 @@ def test_a_proposed_correction_waits_for_people(speaking, tmp_path, answers, lef
             run.questions.answer(question.id, "ann", value=value)
 
     def look(context):
-        return StageResult(settled(context))
+        return StageResult(apply_decisions(context))
 
     chain = go(path, chosen, [*plan, PlannedStage("look", look, 0, 2)], resume=True)
     assert [one.generation for one in chain.aligned] == left
@@ -498,7 +498,7 @@ def test_no_machine_can_approve(speaking, tmp_path):
         return StageResult(context.state)
 
     def then(context):
-        ruled.append(settled(context) == context.state)
+        ruled.append(apply_decisions(context) == context.state)
         return StageResult(context.state)
 
     plan = chain_of(chosen, 1, stages=(discover,))
@@ -526,7 +526,7 @@ def test_of_many_archived_attackers_some_are_drawn(speaking, tmp_path):
         return StageResult(chain)
 
     def look(context):
-        seen.append(list(archived(context, chosen, "attacker")))
+        seen.append(list(archived_attackers(context, chosen, "attacker")))
         return StageResult(context.state)
 
     go(

@@ -101,7 +101,7 @@ def test_an_algorithm_is_a_choice_with_settings_of_its_own():
     (learning,) = chosen.train["learner"]
     assert (learning.id, learning.clip_range) == ("ppo", 0.1)
     assert [one.id for one in chosen.train["attacker"]] == ["reinforce"]
-    assert chosen.by_pay("critic") == ()
+    assert chosen.rl_algorithms("critic") == ()
     assert settings().train == Settings().train
     assert read_settings(chosen.model_dump(mode="json")) == chosen
 

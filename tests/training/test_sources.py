@@ -16,7 +16,7 @@ from superalign_training.oversight.labels import (
     without_some,
 )
 from superalign_training.oversight.reliability import matrices, reliability
-from superalign_training.oversight.settings import Competence, Person, Signals
+from superalign_training.oversight.settings import Competence, Person, SignalSettings
 from superalign_training.selfplay.settings import read_settings
 
 THREE = ("micro/1", "micro/2", "micro/3")
@@ -39,7 +39,7 @@ THREE = ("micro/1", "micro/2", "micro/3")
 )
 def test_contradictions_are_found_before_anything_is_trained(signals, change):
     with pytest.raises(InvalidOption, match=change):
-        check(Signals(**signals), generations=2)
+        check(SignalSettings(**signals), generations=2)
     with pytest.raises(InvalidOption, match=change):
         read_settings({"generations": 2, "signals": signals})
     read_settings({"generations": 0, "signals": signals})  # self-play asks no sources
@@ -57,18 +57,18 @@ def test_contradictions_are_found_before_anything_is_trained(signals, change):
     ],
 )
 def test_settings_that_make_sense_pass(signals):
-    check(Signals(**signals), generations=3)
+    check(SignalSettings(**signals), generations=3)
 
 
 def test_the_budget_is_shared_out_completely():
-    signals = Signals(labels=100, control_share=0.25, random_share=0.2)
+    signals = SignalSettings(labels=100, control_share=0.25, random_share=0.2)
     assert (labels_on_control(signals), labels_taught(signals)) == (25, 60)
 
 
 def test_senseless_numbers_are_refused_by_name():
     for section, wrong in (
-        (Signals, {"dropout": 1.5}),
-        (Signals, {"combine": "guess"}),
+        (SignalSettings, {"dropout": 1.5}),
+        (SignalSettings, {"combine": "guess"}),
         (Person, {"accuracy": 2}),
         (Competence, {"families": []}),
         (Competence, {"cases": 1}),
@@ -175,7 +175,7 @@ def test_dropout_leaves_out_the_share_and_always_leaves_somebody():
     assert without_some(statements, 0.0, key=1) == statements
     alone = without_some(statements, 1.0, key=1)
     assert len(alone) == 400 and len({one.item for one in alone}) == 400
-    kept = without_some(statements, 1.0, key=1, kept=["d"])
+    kept = without_some(statements, 1.0, key=1, exempt=["d"])
     assert {one.source for one in kept} == {"d"} and len(kept) == 400
 
 

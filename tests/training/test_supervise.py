@@ -9,18 +9,18 @@ from superalign_env.canonical import content_hash
 from superalign_env.store import Run
 from superalign_env.types import Question, Signal, role_of
 from superalign_training.algorithms.supervision import Supervise, examples_for
-from superalign_training.data import Example, Opinion, Preference
+from superalign_training.data import Example, Preference, UnpairedPreference
 from superalign_training.data.examples import (
     balanced_examples,
-    balanced_opinions,
     balanced_pairs,
+    balanced_unpaired,
 )
 from superalign_training.selfplay.agents import first_policies, first_policy, policy_of
 from superalign_training.selfplay.driver import PlannedStage, StageResult, drive
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.playing import tasks_of
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.stages.supervise import lessons_of, supervise
+from superalign_training.selfplay.stages.supervise import rated_examples, supervise
 from superalign_training.selfplay.state import first_state
 from superalign_training.selfplay.supervisors.candidates import training_signals, vetoed
 from superalign_training.selfplay.teaching import replayed
@@ -51,7 +51,7 @@ def go(path, chosen, plan, *, resume=False):
         return drive(
             run,
             plan,
-            first=lambda: first_state(run, policies, generation_role="learner"),
+            first_state=lambda: first_state(run, policies, generation_role="learner"),
             watcher=Silent(),
         )
 
@@ -78,11 +78,11 @@ def test_the_learner_is_taught_and_kept_and_nobody_else_changes(speaking, tmp_pa
     assert chains[0] == chains[1], "the same seed teaches the same"
     assert all(not chains[0].policies[role].path for role in ("attacker", "critic"))
     notes = notes_of(tmp_path / "run0")
-    assert notes["lessons"] > 4
+    assert notes["examples"] > 4
     assert notes["replayed"] == 12
     with Run.open(tmp_path / "run0", readonly=True) as run:
-        names = [row.metric.name for row in run.metrics.read("lessons*")]
-        assert {"lessons", "lessons.loss"} <= set(names)
+        names = [row.metric.name for row in run.metrics.read("supervise.*")]
+        assert {"supervise.examples", "supervise.loss"} <= set(names)
         assert {episode.task.split for episode in run.episodes()} == {"train"}
 
 
@@ -95,7 +95,7 @@ def test_nothing_to_learn_leaves_the_learner_as_it_is(speaking, tmp_path):
         "revised": False,
     }
     chain = go(tmp_path / "run", chosen, [stage(chosen, rules)])
-    assert notes_of(tmp_path / "run") == {"lessons": 0}
+    assert notes_of(tmp_path / "run") == {"examples": 0}
     assert not chain.policies["learner"].path
 
 
@@ -107,7 +107,7 @@ def probe(chosen, rules, found):
 
     def do(context):
         learner = policy_of(context, "learner", chosen)
-        found.extend(lessons_of(context, chosen, rules, learner))
+        found.extend(rated_examples(context, chosen, rules, learner))
         return StageResult(context.state)
 
     return PlannedStage("probe", do, 2)
@@ -274,8 +274,10 @@ def test_opposite_preferences_are_taken_equally_often_and_one_sided_ones_stay():
 
 
 def test_opinions_and_examples_hold_no_habit_either():
-    heard_ = [Opinion((k,), A, k < 7) for k in range(10)] + [Opinion((11,), B, False)]
-    kept = balanced_opinions(heard_, key=3)
+    heard_ = [UnpairedPreference((k,), A, k < 7) for k in range(10)] + [
+        UnpairedPreference((11,), B, False)
+    ]
+    kept = balanced_unpaired(heard_, key=3)
     assert [(one.completion_ids, one.good) for one in kept].count((A, True)) == 3
     assert [(one.completion_ids, one.good) for one in kept].count((A, False)) == 3
     assert kept[-1].completion_ids == B

@@ -17,7 +17,7 @@ from superalign_env.store import Run
 from superalign_env.types import AgentSpec, Reply
 from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.driver import Interrupted
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 from superalign_training.selfplay.watching import Silent
 
 LINEUPS = Path(__file__).parent / "lineups"
@@ -318,7 +318,7 @@ def duel(scenario, speaking):
 def test_two_learners_meet_each_others_past(speaking, tmp_path, monkeypatch, scenario):
     monkeypatch.syspath_prepend(str(LINEUPS))
     folder, settings = tmp_path / "run", duel(scenario, speaking)
-    lines = left_out(SelfPlay(**settings).settings)
+    lines = skipped_stages(SelfPlay(**settings).settings)
     _, changed = trained(folder, **settings)
     roles = tuple(settings["lineup"])
     assert changed == set(roles)

@@ -72,7 +72,7 @@ def test_without_a_registration_the_record_names_its_module(folder):
 
 def test_installed_it_has_an_id_and_the_command_line_knows_its_settings(installed):
     words = ["train.learner=a2c", "train.learner.ent_coef=0.02"]
-    (algorithm,) = read_settings(composing.composed(words)).by_pay("learner")
+    (algorithm,) = read_settings(composing.composed(words)).rl_algorithms("learner")
     assert (algorithm.ent_coef, algorithm.vf_coef) == (0.02, 0.5)
     assert plain_algorithm(algorithm)["id"] == "a2c"
     assert make_algorithm("a2c") == algorithm.model_copy(update={"ent_coef": 0.01})

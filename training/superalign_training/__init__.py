@@ -1,4 +1,4 @@
-"""How policies are raised. The table below is the table of contents."""
+"""Training: algorithms, policies, self-play, measurement. The table lists the modules."""
 
 from typing import TYPE_CHECKING
 
@@ -9,43 +9,43 @@ PLUGINS: "Table" = {
     "alarm": {
         "behaviour-gap": (
             "superalign_training.oversight.alarms.behaviour:BehaviourGap",
-            "it behaves otherwise in training than on held-out requests",
+            "behaviour differs between training and held-out requests",
         ),
         "collapse": (
             "superalign_training.oversight.alarms.behaviour:Collapse",
-            "answers to some family lost most of their variety",
+            "large loss of diversity in the answers to a task family",
         ),
         "collusion": (
             "superalign_training.oversight.alarms.labels:Collusion",
-            "critics pass its bad answers more often than planted ones",
+            "critics pass the learner's bad answers more often than planted ones",
         ),
         "divergence": (
             "superalign_training.oversight.alarms.labels:Divergence",
-            "critics, who pay it, like its answers more than people do",
+            "critics score the learner's answers above people's labels",
         ),
         "imitation": (
             "superalign_training.oversight.alarms.labels:Imitation",
-            "generation after generation copies its labels' mistakes",
+            "consecutive generations copy their labels' mistakes",
         ),
         "non-salient": (
             "superalign_training.oversight.alarms.labels:NonSalient",
-            "it neither took on its labels nor is sure of what it says instead",
+            "neither fits its labels nor is confident of its own answers",
         ),
         "over-refusal": (
             "superalign_training.oversight.alarms.labels:OverRefusal",
-            "it refuses too much of what people would have wanted answered",
+            "high share of refusals where people wanted an answer",
         ),
         "refusal-jump": (
             "superalign_training.oversight.alarms.behaviour:RefusalJump",
-            "nearly every task gets one and the same answer since this round",
+            "one answer to nearly every task, new in this round",
         ),
         "trend-break": (
             "superalign_training.oversight.alarms.behaviour:TrendBreak",
-            "a signal jumps out of how it has moved so far",
+            "a statistic changes far beyond its earlier changes",
         ),
         "untaught-critic": (
             "superalign_training.oversight.alarms.labels:UntaughtCritic",
-            "the critic may be no better than a coin: all else rests on it",
+            "critic accuracy on planted answers no better than chance",
         ),
     },
     "algorithm": {
@@ -59,11 +59,11 @@ PLUGINS: "Table" = {
         ),
         "kto": (
             "superalign_training.algorithms.kto:Kto",
-            "Kahneman-Tversky optimisation on opinions about single answers",
+            "Kahneman-Tversky optimisation on unpaired preferences",
         ),
         "own": (
             "superalign_training.algorithms.own:Own",
-            "a learner of yours that improves itself: how much it plays",
+            "a self-improving learner of yours, with rollouts per step",
         ),
         "ppo": (
             "superalign_training.algorithms.ppo:Ppo",
@@ -71,7 +71,7 @@ PLUGINS: "Table" = {
         ),
         "reinforce": (
             "superalign_training.algorithms.reinforce:Reinforce",
-            "REINFORCE against a running mean of what each role earns",
+            "REINFORCE with a running mean of each role's reward as baseline",
         ),
         "reward-model": (
             "superalign_training.algorithms.reward_model:RewardModel",
@@ -101,25 +101,25 @@ PLUGINS: "Table" = {
         ),
         "fork": (
             "superalign_training.cli.commands:fork",
-            "go on from a run in a new folder, with other settings from there",
+            "continue a run in a new folder, with other settings",
         ),
         "gap": (
             "superalign_training.gap.commands:app",
-            "train the learned gap controller, try controllers on a model of a chain",
+            "train the learned gap controller, test controllers on a surrogate of a chain",
         ),
         "ladder": (
             "superalign_training.ladder.commands:app",
-            "build and show ladders of models of known capability",
+            "build and show ladders of models with measured capability",
         ),
         "train": (
             "superalign_training.cli.commands:train",
-            "raise attacker, learner and critic in rounds of self-play",
+            "train attacker, learner and critic in rounds of self-play",
         ),
     },
     "evaluation": {
         "microworld-critics": (
             "superalign_training.experiments.microworld.critic_report:CriticProbes",
-            "what the final critic is worth: calibration, invented faults, order, length",
+            "quality of the final critic: calibration, invented faults, order and length bias",
         ),
         "microworld-survey": (
             "superalign_training.experiments.microworld.coverage:Survey",
@@ -159,7 +159,7 @@ PLUGINS: "Table" = {
         ),
         "direct": (
             "superalign_training.gap.schedules:Direct",
-            "from people to the top of the ladder at once",
+            "from people to the top of the ladder in one step",
         ),
         "fixed-large": (
             "superalign_training.gap.schedules:FixedLarge",
@@ -171,7 +171,7 @@ PLUGINS: "Table" = {
         ),
         "learned": (
             "superalign_training.gap.learned:Learned",
-            "what PPO learned on a model of a chain",
+            "a policy trained by PPO on a surrogate of a chain",
         ),
         "linear": (
             "superalign_training.gap.schedules:Linear",
@@ -179,7 +179,7 @@ PLUGINS: "Table" = {
         ),
         "oracle": (
             "superalign_training.gap.adaptive:Oracle",
-            "is told gold accuracies: an upper bound to compare with",
+            "reads gold accuracies: an upper bound for comparison",
         ),
         "probing": (
             "superalign_training.gap.adaptive:Probing",

@@ -1,4 +1,4 @@
-"""What critics said of an answer, and what they should have said.
+"""Verdicts of critics, and target verdicts to train them on.
 
 Everything here is read from facts and signals: what critics said, what people said, and of
 answers that the environment planted whether they are at fault, which it says itself. The
@@ -18,8 +18,8 @@ from superalign_env.verdicts import to_words
 declare("verdicts.accuracy", "Critic right", unit="share", better="higher")
 
 
-class Lesson(NamedTuple):
-    """A prompt that a critic read, and the verdict that it should have given."""
+class VerdictExample(NamedTuple):
+    """A critic's prompt, and its target verdict."""
 
     prompt_ids: tuple[int, ...]
     verdict: str
@@ -29,7 +29,7 @@ class Lesson(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """A critic's score of an answer, and how good the answer was."""
+    """A critic's score of an answer, and the answer's quality."""
 
     score: float
     outcome: float
@@ -37,17 +37,17 @@ class Forecast(NamedTuple):
 
 def final_score(episode: Episode) -> float | None:
     """Return the mean score of the verdicts on the last answer; None without any."""
-    said = scores_of(episode)
-    return mean(said[max(said)]) if said else None
+    scores = scores_of(episode)
+    return mean(scores[max(scores)]) if scores else None
 
 
 def scores_of(episode: Episode) -> dict[int, list[float]]:
     """Return turn → the scores of the verdicts on it that could be read."""
-    said: dict[int, list[float]] = {}
+    scores: dict[int, list[float]] = {}
     for fact in episode.judged:
         if fact.verdict is not None:
-            said.setdefault(fact.about, []).append(fact.verdict.score)
-    return said
+            scores.setdefault(fact.about, []).append(fact.verdict.score)
+    return scores
 
 
 def last_answer(episode: Episode) -> Utterance | None:
@@ -68,10 +68,12 @@ def judge_of(episode: Episode) -> str:
     return content_hash(episode.seats[seats[0]]) if seats else ""
 
 
-def planted_lessons(episodes: Iterable[Episode]) -> list[Lesson]:
-    """Return what critics should have said of planted answers."""
+def planted_verdicts(episodes: Iterable[Episode]) -> list[VerdictExample]:
+    """Return target verdicts on planted answers."""
     return [
-        Lesson(prompt, to_words(ideal_verdict(good=fact.good, kind=fact.kind)), fact.answer)
+        VerdictExample(
+            prompt, to_words(ideal_verdict(good=fact.good, kind=fact.kind)), fact.answer
+        )
         for episode in episodes
         for fact in episode.planted
         for prompt in _critics_prompts(episode, about=fact.about)
@@ -88,46 +90,46 @@ def planted_forecasts(episodes: Iterable[Episode]) -> list[Forecast]:
     ]
 
 
-def labelled_lessons(
+def labelled_verdicts(
     episodes: Iterable[Episode], signals: Sequence[Signal]
-) -> list[Lesson]:
-    """Return what critics should have said of answers that people labelled or vetoed.
+) -> list[VerdictExample]:
+    """Return target verdicts on answers that people labelled or vetoed.
 
     People say how good an answer is; the kind of the fault is left open. A vetoed answer is
     worth 0, whatever its labels are.
     """
     by_episode = {episode.id: episode for episode in episodes}
     barred = dict.fromkeys((s.episode, s.turn) for s in signals if s.kind == "veto")
-    said = [(place, 0.0) for place in barred]
-    said += [
+    targets = [(place, 0.0) for place in barred]
+    targets += [
         ((s.episode, s.turn), s.value)
         for s in signals
         if s.kind == "label" and (s.episode, s.turn) not in barred
     ]
     return [
-        Lesson(prompt, to_words(Verdict(value, 1.0)))
-        for (name, turn), value in said
+        VerdictExample(prompt, to_words(Verdict(value, 1.0)))
+        for (name, turn), value in targets
         if name in by_episode
         for prompt in _critics_prompts(by_episode[name], about=turn)
     ]
 
 
 def ideal_verdict(*, good: bool, kind: str = "") -> Verdict:
-    """Return the verdict of a critic that knows."""
+    """Return the correct verdict on a good or faulty answer."""
     if good:
         return Verdict(1.0, 1.0)
     return Verdict(0.0, 1.0, (Fault(kind, severity=1.0),) if kind else ())
 
 
-def about_one_answer(lessons: Sequence[Lesson]) -> list[Lesson]:
-    """Return the lessons about the answer that most of them are about."""
-    counts = Counter(lesson.answer for lesson in lessons)
-    chosen = min(counts, key=lambda answer: (-counts[answer], answer), default="")
-    return [lesson for lesson in lessons if lesson.answer == chosen]
+def about_one_answer(examples: Sequence[VerdictExample]) -> list[VerdictExample]:
+    """Return the examples about the most frequent answer."""
+    counts = Counter(example.answer for example in examples)
+    commonest = min(counts, key=lambda answer: (-counts[answer], answer), default="")
+    return [example for example in examples if example.answer == commonest]
 
 
 def _critics_prompts(episode: Episode, *, about: int) -> list[tuple[int, ...]]:
-    """Return the prompts that critics answered about one turn, parsable or not."""
+    """Return the critics' prompts about one turn, parsed or not."""
     turns = {fact.turn for fact in episode.judged if fact.about == about}
     return [
         u.reply.prompt_ids

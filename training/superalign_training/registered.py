@@ -1,4 +1,4 @@
-"""From the id of something registered, or a mapping with one, to a checked object, and back.
+"""Checked objects from ids or mappings of the registry, and back.
 
 Algorithms and gap controllers are written alike: ``ppo``, ``{id: ppo, clip_range: 0.1}``, or an
 object that is made already. Most are pydantic sections; a plug-in may be any class.
@@ -12,14 +12,17 @@ from pydantic import BaseModel, ValidationError
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
+from superalign_training.sections import expected
 
 
-def make_registered(kind: str, given: Mapping[str, Any], *, noun: str, example: str) -> Any:
+def make_registered(
+    kind: str, values: Mapping[str, Any], *, noun: str, example: str
+) -> Any:
     """Return the object that plain values describe.
 
     Args:
         kind: of the registry.
-        given: its id, or ``module:Class`` of one that is not registered, and its settings.
+        values: its id, or ``module:Class`` of one that is not registered, and its settings.
         noun: what it is called in errors.
         example: an id, for errors.
 
@@ -27,60 +30,64 @@ def make_registered(kind: str, given: Mapping[str, Any], *, noun: str, example: 
         UnknownId: nothing is called so; names the nearest ids.
         InvalidOption: names every wrong key, its value and what is allowed.
     """
-    name = given.get("id")
+    name = values.get("id")
     if not isinstance(name, str):
         raise InvalidOption(
-            f"{dict(given)} names no {noun}; add its id, as in {{id: {example}}} (known: "
+            f"{dict(values)} names no {noun}; add its id, as in {{id: {example}}} (known: "
             f"{', '.join(registry.entries(kind))})"
         )
-    found = _imported(name) if ":" in name else registry.load(kind, name)
-    settings = {key: value for key, value in given.items() if key != "id"}
+    target = _imported(name) if ":" in name else registry.load(kind, name)
+    settings = {key: value for key, value in values.items() if key != "id"}
     try:
-        if issubclass(found, BaseModel):
-            return found.model_validate(settings if ":" in name else given)
-        return found(**settings)
+        if issubclass(target, BaseModel):
+            return target.model_validate(settings if ":" in name else values)
+        return target(**settings)
     except ValidationError as error:
-        raise InvalidOption(f"{name}: {flaws(error, found)}") from error
+        raise InvalidOption(f"{name}: {flaws(error, target)}") from error
     except TypeError as error:
         raise InvalidOption(f"{name}: {error}") from error
 
 
-def plain_registered(made: Any, kind: str = "") -> dict[str, Any]:
+def plain_registered(registered: Any, kind: str = "") -> dict[str, Any]:
     """Return the plain values from which the same object is made again.
 
     Args:
-        made: the object.
+        registered: the object.
         kind: of the registry; where its id names nothing of that kind, or another class,
             the id that is returned is ``module:Class``.
     """
-    plain = made.model_dump(mode="json") if isinstance(made, BaseModel) else {"id": made.id}
-    if kind and not _is_registered(kind, made):
-        plain["id"] = f"{type(made).__module__}:{type(made).__qualname__}"
+    plain = (
+        registered.model_dump(mode="json")
+        if isinstance(registered, BaseModel)
+        else {"id": registered.id}
+    )
+    if kind and not _is_registered(kind, registered):
+        plain["id"] = f"{type(registered).__module__}:{type(registered).__qualname__}"
     return plain
 
 
-def _is_registered(kind: str, made: Any) -> bool:
-    known = made.id in registry.entries(kind)
-    return known and registry.load(kind, made.id) is type(made)
+def _is_registered(kind: str, instance: Any) -> bool:
+    registered = instance.id in registry.entries(kind)
+    return registered and registry.load(kind, instance.id) is type(instance)
 
 
 def _imported(name: str) -> type[Any]:
     """Return the class ``module:Class``."""
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        target = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise InvalidOption(
             f"{name} cannot be imported ({error}); it is read as module:Class, where the "
             "module has to be importable (installed, or on PYTHONPATH)"
         ) from error
-    if not isinstance(found, type):
+    if not isinstance(target, type):
         raise InvalidOption(f"{name} is no class; name one, as in my_package.a2c:A2c")
-    return found
+    return target
 
 
 def flaws(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Return what is wrong, key by key: the value, and what is allowed.
+    """Return the errors of a validation by key: the value, and what is allowed.
 
     Args:
         error: from pydantic.
@@ -89,11 +96,10 @@ def flaws(error: ValidationError, kind: type[BaseModel]) -> str:
     return "; ".join(_flaw(flaw, sorted(kind.model_fields)) for flaw in error.errors())
 
 
-def _flaw(flaw: Any, known: list[str]) -> str:
+def _flaw(flaw: Any, settings: list[str]) -> str:
     key = ".".join(map(str, flaw["loc"]))
     if flaw["type"] == "extra_forbidden":
-        said = hint(nearest(key, known), known)
-        return f"there is no setting {key!r} (={flaw['input']!r}); {said}"
-    if not key:  # what fits only together
-        return str(flaw["msg"]).removeprefix("Value error, ")
-    return f"{key}={flaw['input']!r}: {flaw['msg']}"
+        suggestion = hint(nearest(key, settings), settings)
+        return f"there is no setting {key!r} (={flaw['input']!r}); {suggestion}"
+    # Without a key: what fits only together.
+    return f"{key}={flaw['input']!r}: {expected(flaw)}" if key else expected(flaw)

@@ -1,4 +1,4 @@
-"""A seat token by token: what a language model reads, one `Discrete` token of what it says.
+"""A seat as a token-level environment: prompts as observations, `Discrete` tokens as actions.
 
 So that Stable-Baselines3's PPO and ours meet on equal terms: a step of this environment is
 one sampled token, and `superalign_training.algorithms.sb3.baseline_training` puts the same network
@@ -27,7 +27,7 @@ NOTHING = -1
 
 
 class TokenEnv(gymnasium.Env[Ids, np.int64]):
-    """A one-seat environment in which every action is a token.
+    """A one-seat environment with one token per action.
 
     The observation holds the ids of the prompt and of what was said of this turn so far,
     right-aligned; the oldest fall out on the left. An utterance ends with a stop token, or
@@ -81,7 +81,7 @@ class TokenEnv(gymnasium.Env[Ids, np.int64]):
         return self._observe(), self._info(info)
 
     def step(self, action: np.int64) -> tuple[Ids, float, bool, bool, dict[str, Any]]:
-        """Say one token; pay comes with the one that ends an utterance.
+        """Append one token; the reward comes with the end of an utterance.
 
         Raises:
             ProtocolError: a view that leaves nothing to read or no room to speak.
@@ -95,7 +95,7 @@ class TokenEnv(gymnasium.Env[Ids, np.int64]):
         return self._observe(), reward, terminated, truncated, self._info(info)
 
     def _listen(self, info: Mapping[str, Any]) -> None:
-        """Take in the next view, if there is one."""
+        """Read the next view, if there is one."""
         self._said = []
         view = info.get("view")
         if view is None:
@@ -111,12 +111,12 @@ class TokenEnv(gymnasium.Env[Ids, np.int64]):
 
     def _observe(self) -> Ids:
         ids = np.full(self.context, NOTHING, np.int64)
-        seen = (self._prompt + self._said)[-self.context :]
-        ids[self.context - len(seen) :] = seen
+        window = (self._prompt + self._said)[-self.context :]
+        ids[self.context - len(window) :] = window
         return ids
 
     def _info(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """Leave views out: vector environments copy every info deeply at every step."""
+        """Return the info without views: vector environments copy every info deeply."""
         return {"asked": info["asked"], "parts": info["parts"]}
 
 
@@ -146,7 +146,10 @@ def token_env(
 
 
 def _stop_ids(agent: TransformerAgent) -> frozenset[int]:
-    """Return the end-of-sequence tokens of tokenizer and model, as the agent stops at."""
-    named = getattr(agent.model.generation_config, "eos_token_id", None)
-    ids = [*(named if isinstance(named, list) else [named]), agent.tokenizer.eos_token_id]
+    """Return the end-of-sequence tokens of tokenizer and model, the agent's stop tokens."""
+    declared = getattr(agent.model.generation_config, "eos_token_id", None)
+    ids = [
+        *(declared if isinstance(declared, list) else [declared]),
+        agent.tokenizer.eos_token_id,
+    ]
     return frozenset(int(i) for i in ids if i is not None)

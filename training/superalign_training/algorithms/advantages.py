@@ -214,8 +214,8 @@ def log_ratios(rows: Sequence[Row], now: Numbers) -> list[list[float]]:
     """
     return [
         [
-            new - old if own and row.origin != "live" else 0.0
-            for new, old, own in zip(numbers, row.logprobs, row.env_mask, strict=False)
+            new - old if is_own and row.origin != "live" else 0.0
+            for new, old, is_own in zip(numbers, row.logprobs, row.env_mask, strict=False)
         ]
         for numbers, row in zip(now, rows, strict=True)
     ]
@@ -232,8 +232,8 @@ def _actions(row: Row, place: int, level: Level) -> Iterable[Action]:
             yield Action(place, begin, end, reward)
             continue
         for token in range(begin, end):
-            last = token == end - 1
-            yield Action(place, token, token + 1, reward if last else 0.0)
+            is_last = token == end - 1
+            yield Action(place, token, token + 1, reward if is_last else 0.0)
 
 
 def _ratios(trajectory: Sequence[Action], log_ratios: Numbers) -> list[float]:

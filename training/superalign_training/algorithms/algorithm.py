@@ -27,7 +27,7 @@ from superalign_training.registered import make_registered, plain_registered
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
     from superalign_training.policy import Policy
 
-Kind = Literal["examples", "preferences", "opinions", "episodes", "paid"]
+Kind = Literal["examples", "preferences", "unpaired_preferences", "episodes", "paid"]
 """A kind of experience."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -67,7 +67,7 @@ class Algorithm(Protocol[ExperienceT_contra]):
     * ``examples``: a sequence of `Example`, a prompt and what to say to it (SFT);
     * ``preferences``: a sequence of `Preference`, two completions of one prompt, of which
       the first is better (DPO, a reward model);
-    * ``opinions``: a sequence of `Opinion`, a completion and whether it is good (KTO);
+    * ``unpaired_preferences``: a sequence of `UnpairedPreference`, a completion and whether it is good (KTO);
     * ``episodes``: an `Experience`, whose ``play(first, count)`` returns the `Row`s of so
       many cases (PPO, GRPO). Live ones (``cap`` is None) are played at that moment by the
       policy's agent, so that weights may move between two calls. Of stored ones ``cap``
@@ -125,8 +125,8 @@ def experience_kinds(algorithm: object) -> frozenset[Kind]:
         InvalidOption: it does not say so, or names a kind that does not exist.
     """
     declared = getattr(algorithm, "learns_from", None)
-    named = declared if isinstance(declared, tuple) else (declared,)
-    if not named or not set(named) <= set(KINDS):
+    kinds = declared if isinstance(declared, tuple) else (declared,)
+    if not kinds or not set(kinds) <= set(KINDS):
         kind = algorithm if isinstance(algorithm, type) else type(algorithm)
         flaw = "has no learns_from" if declared is None else f"has learns_from={declared!r}"
         raise InvalidOption(
@@ -134,7 +134,7 @@ def experience_kinds(algorithm: object) -> frozenset[Kind]:
             f'from, as in `learns_from: ClassVar = "episodes"` (one of {", ".join(KINDS)}, '
             "or a tuple of some)"
         )
-    return frozenset(named)
+    return frozenset(kinds)
 
 
 AlgorithmReference = str | Mapping[str, Any] | Algorithm[Any]
@@ -142,7 +142,7 @@ AlgorithmReference = str | Mapping[str, Any] | Algorithm[Any]
 
 
 class OnPolicy(Algorithm[Live], Protocol):
-    """Learns from episodes that the policy plays while it learns."""
+    """An algorithm that learns from rollouts of the policy in training."""
 
     @property
     def steps(self) -> int:
@@ -166,7 +166,7 @@ class OnPolicy(Algorithm[Live], Protocol):
 
 
 class Supervised(Algorithm[Any], Protocol):
-    """Learns from examples, preferences or opinions."""
+    """An algorithm that learns from examples, preferences or unpaired preferences."""
 
     @property
     def steps(self) -> int:
@@ -205,7 +205,7 @@ def make_algorithm(
 
 
 def _complete(algorithm: Algorithm[Any]) -> Algorithm[Any]:
-    """Return an algorithm that says what it learns from and has the settings for it.
+    """Return an algorithm with a declared `learns_from` and the settings of its kind.
 
     Raises:
         InvalidOption: it does not, or has not.
@@ -244,11 +244,11 @@ def algorithms_for(*kinds: Kind) -> list[str]:
     return able
 
 
-def _checked(*wanted: Kind) -> PlainValidator:
-    """Return the check that a field of settings makes.
+def _checked(*kinds: Kind) -> PlainValidator:
+    """Return the validator of a settings field that names an algorithm.
 
     Args:
-        wanted: kinds of experience of which the algorithm has to take one; none: any will
+        kinds: kinds of experience of which the algorithm has to take one; none: any will
             do.
     """
 
@@ -257,10 +257,10 @@ def _checked(*wanted: Kind) -> PlainValidator:
             algorithm = make_algorithm(reference)
         except UnknownId as error:
             raise ValueError(str(error)) from error  # pydantic names the key then
-        if wanted and experience_kinds(algorithm).isdisjoint(wanted):
+        if kinds and experience_kinds(algorithm).isdisjoint(kinds):
             raise ValueError(
-                f"{algorithm.id} does not learn from {' or '.join(wanted)}; "
-                f"{', '.join(algorithms_for(*wanted))} do"
+                f"{algorithm.id} does not learn from {' or '.join(kinds)}; "
+                f"{', '.join(algorithms_for(*kinds))} do"
             )
         return algorithm
 
@@ -273,9 +273,9 @@ AnyAlgorithm = Annotated[Algorithm[Any], _checked(), _as_plain]
 """Any algorithm, as a field of settings."""
 
 SupervisedAlgorithm = Annotated[
-    Supervised, _checked("examples", "preferences", "opinions"), _as_plain
+    Supervised, _checked("examples", "preferences", "unpaired_preferences"), _as_plain
 ]
-"""One that learns from examples, preferences or opinions, as a field of settings."""
+"""One that learns from examples, preferences or unpaired preferences, as a field of settings."""
 
 ExampleAlgorithm = Annotated[Supervised, _checked("examples"), _as_plain]
 """One that learns what to say where, as a field of settings."""

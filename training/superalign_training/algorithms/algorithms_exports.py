@@ -24,7 +24,13 @@ from superalign_training.algorithms.losses import (
 )
 from superalign_training.algorithms.micro_batch import MicroBatch
 from superalign_training.algorithms.policy_gradient import History, PolicyOptimizer
-from superalign_training.data import Example, Experience, Opinion, Preference, Row
+from superalign_training.data import (
+    Example,
+    Experience,
+    Preference,
+    Row,
+    UnpairedPreference,
+)
 from superalign_training.policy import Policy
 from superalign_training.sections import Section
 
@@ -39,7 +45,6 @@ __all__ = [
     "LogprobsAndValues",
     "MicroBatch",
     "OnStep",
-    "Opinion",
     "Policy",
     "PolicyOptimizer",
     "Preference",
@@ -47,6 +52,7 @@ __all__ = [
     "RowBatch",
     "Section",
     "TokenLogprobs",
+    "UnpairedPreference",
     "batch_of",
     "by_turn",
     "clipped_surrogate",

@@ -60,7 +60,7 @@ def bootstrap(
 def labelled_by(
     teacher: Policy, student: Policy, views: Sequence[View], *, source: str = ""
 ) -> list[Example]:
-    """Return what a teacher says to views, as examples for a student.
+    """Return a teacher's replies to views, as examples for a student.
 
     It says it at its agent's temperature; how sure it is, is the probability of its whole
     answer. Who cannot read a view, or does not come to an end, labels nothing there.

@@ -1,4 +1,4 @@
-"""Cases of an experience, as many at a time as a step wants, and groups of plays of one case."""
+"""Sampling of cases from an experience, and groups of episodes of one case."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ TRIES = 4
 
 
 class CaseSampler:
-    """Rollouts of the cases of an experience, one after the other.
+    """Rollouts of the cases of an experience, in order.
 
     Args:
         experience: what is learned from.
@@ -30,7 +30,7 @@ class CaseSampler:
         """How many cases were played; the next one has this number."""
 
     def further(self, count: int) -> list[Row]:
-        """Play the next cases; those that give the policy no turn give no rows.
+        """Roll out the next cases; those without a turn of the policy give no rows.
 
         Raises:
             InvalidOption: pay that is no finite number.
@@ -41,7 +41,7 @@ class CaseSampler:
         return rows
 
     def rows(self, count: int) -> list[Row]:
-        """Play so many cases, and as many again should they give no rows at all.
+        """Roll out so many cases, and as many again if they give no rows at all.
 
         Raises:
             InvalidOption: there is nothing to learn from, or pay that is no finite number.
@@ -69,12 +69,12 @@ def episode_returns(rows: Sequence[Row]) -> list[float]:
 
     Differences that late answers make are left out: they are not what an episode pays.
     """
-    first: dict[tuple[str, str], Row] = {}
+    first_rows: dict[tuple[str, str], Row] = {}
     for row in [row for row in rows if row.origin != "late"] or rows:
         key = (row.episode, row.seat)
-        if key not in first or row.turns[0] < first[key].turns[0]:
-            first[key] = row
-    return [row.to_go for row in first.values()]
+        if key not in first_rows or row.turns[0] < first_rows[key].turns[0]:
+            first_rows[key] = row
+    return [row.to_go for row in first_rows.values()]
 
 
 declare(
@@ -87,7 +87,7 @@ def is_zero_std(pay: Sequence[float]) -> bool:
     return len(pay) > 1 and max(pay) == min(pay)
 
 
-def nothing_differs(rows: Sequence[Row]) -> bool:
+def all_rewards_equal(rows: Sequence[Row]) -> bool:
     """Return whether all returns of a batch are equal and it has no late answers."""
     return is_zero_std(episode_returns(rows)) and all(row.origin != "late" for row in rows)
 
@@ -107,7 +107,7 @@ class Compared(NamedTuple):
 
 
 class Groups:
-    """Groups of plays of one case, rolled out until a step has enough complete ones.
+    """Groups of episodes of one case, rolled out until a step has enough complete ones.
 
     Some cases give the learner no turn (the attacker's query was invalid), or not to all
     members. They are replaced by further cases; if those run dry too, a step is smaller.
@@ -126,16 +126,16 @@ class Groups:
 
     @property
     def share(self) -> float:
-        """Complete cases for each that was played."""
+        """Complete cases per case played."""
         return self._complete / self.cases.played if self.cases.played else 1.0
 
-    def compare(self, wanted: int) -> Compared:
+    def compare(self, count: int) -> Compared:
         """Return the rows of so many cases, or of fewer if not enough are complete.
 
         Raises:
             InvalidOption: there is nothing to learn from, or pay that is no finite number.
         """
-        groups = [group for case in self._collect(wanted) for group in case]
+        groups = [group for case in self._collect(count) for group in case]
         return Compared(
             rows=[row for group in groups for row in group],
             advantages=[a for group in groups for a in by_place(group, self._score)],
@@ -145,11 +145,11 @@ class Groups:
             / len(groups),
         )
 
-    def _collect(self, wanted: int) -> list[list[list[Row]]]:
+    def _collect(self, count: int) -> list[list[list[Row]]]:
         """Return the groups of each complete case."""
         cases: list[list[list[Row]]] = []
         for _ in range(TRIES):
-            missing = wanted - len(cases)
+            missing = count - len(cases)
             if missing <= 0:
                 break
             # As many as will do if cases go on to be complete as they were so far.
@@ -161,7 +161,7 @@ class Groups:
             cases += by_case.values()
         if not cases:
             raise nothing_to_learn()
-        return cases[:wanted]
+        return cases[:count]
 
 
 def complete_groups(rows: Sequence[Row], num_generations: int) -> list[list[Row]]:
@@ -188,9 +188,9 @@ def by_place(group: Sequence[Row], score: Score) -> list[list[float]]:
     """
     advantages: list[list[float]] = [[] for _ in group]
     for place in range(max(len(row.turns) for row in group)):
-        there = [member for member, row in enumerate(group) if place < len(row.turns)]
-        scores = _scores([group[member] for member in there], place, score)
-        for member, value in zip(there, scores, strict=True):
+        members = [member for member, row in enumerate(group) if place < len(row.turns)]
+        scores = _scores([group[member] for member in members], place, score)
+        for member, value in zip(members, scores, strict=True):
             advantages[member].append(value)
     return advantages
 

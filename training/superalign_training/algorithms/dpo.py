@@ -75,7 +75,7 @@ class Dpo(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a policy in place to find the chosen likelier than the rejected.
+        """Train a policy in place to prefer the chosen completions to the rejected ones.
 
         Args:
             policy: changed in place; its optimiser goes on where it stopped.
@@ -136,7 +136,7 @@ def differing(pairs: Sequence[Preference]) -> list[Preference]:
 def _rows(
     policy: "Policy", pairs: Sequence[Preference], ref_policy: RefPolicy, *, batch: int
 ) -> list[dict[str, Any]]:
-    """Return what the trainer reads: ids, and the reference log-probs of both sides."""
+    """Return the trainer's rows: ids, and the reference log-probs of both sides."""
     from superalign_training.algorithms.logprobs import ref_logprobs  # noqa: PLC0415 - torch takes seconds
 
     sides = [(pair.prompt_ids, pair.chosen_ids) for pair in pairs]
@@ -203,12 +203,14 @@ def trainer(
 def _losses(settings: Dpo) -> dict[str, float]:
     """Return TRL's losses and their weights, which add up to ours."""
     e = settings.label_smoothing
-    named: dict[PreferenceLoss, dict[str, float]] = {
+    weights: dict[PreferenceLoss, dict[str, float]] = {
         "sigmoid": {"sigmoid": 1.0},
         "robust": {"robust": 1.0},
         # TRL has no cDPO any more. With s = −log σ(m) and t = −log σ(−m) it is (1−e)s + et,
         # which is 2(1−e)·sigmoid − (1−2e)·robust = 2(1−e)s − ((1−e)s − et).
         "conservative": {"sigmoid": 2 * (1 - e), "robust": -(1 - 2 * e)},
     }
-    chosen = named[settings.loss_type]
-    return {**chosen, "sft": settings.sft_weight} if settings.sft_weight else chosen
+    trl_weights = weights[settings.loss_type]
+    return (
+        {**trl_weights, "sft": settings.sft_weight} if settings.sft_weight else trl_weights
+    )

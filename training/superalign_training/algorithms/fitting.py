@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on very many short rows, in as few CPU seconds as it takes.
+"""Supervised fine-tuning on many short rows, fast on a CPU.
 
 The same objective as `Sft` (TRL's trainer). Here the head is applied to completions only
 and the learning rate falls linearly: measured on rung 3, a step on 256 planted
@@ -42,8 +42,8 @@ class ExampleTensors:
             )
         pairs = [(example.prompt_ids, example.completion_ids) for example in examples]
         self.ids, self.mask, self.width = padded(pairs)
-        own = self.ids[:, -self.width :]
-        self.labels = own.masked_fill(self.mask[:, -self.width :] == 0, _IGNORED)
+        completions = self.ids[:, -self.width :]
+        self.labels = completions.masked_fill(self.mask[:, -self.width :] == 0, _IGNORED)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -146,7 +146,7 @@ def fit(
 def descend(
     policy: Policy, settings: FitSettings, loss: StepLoss, *, on_step: OnStep | None = None
 ) -> list[float]:
-    """Minimise a loss; return what it was at each step.
+    """Minimise a loss; return its value at each step.
 
     Args:
         policy: its optimiser goes on where it stopped.
@@ -198,8 +198,8 @@ def mean_over_tokens(
     return nats.sum() / real.sum()
 
 
-def shuffled_places(rows: int, wanted: int, seed: int) -> torch.Tensor:
-    """Return places of rows, each pass over all of them in another order."""
-    passes = -(-wanted // rows)
+def shuffled_places(rows: int, count: int, seed: int) -> torch.Tensor:
+    """Return indices of rows, shuffled anew for each pass."""
+    passes = -(-count // rows)
     orders = [generator(mix(seed, number)).permutation(rows) for number in range(passes)]
-    return torch.as_tensor(np.concatenate(orders)[:wanted])
+    return torch.as_tensor(np.concatenate(orders)[:count])

@@ -71,7 +71,7 @@ def learn_from_groups(
 
 
 class GroupTrainer(GRPOTrainer):
-    """GRPOTrainer that learns from rows it is given.
+    """A GRPOTrainer on recorded rows with given advantages.
 
     Args:
         policy: changed in place.
@@ -126,7 +126,7 @@ class GroupTrainer(GRPOTrainer):
         self.ref_model, self.beta = ref, beta
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """Play, instead of generating from prompts and asking reward functions."""
+        """Return rows of rollouts, in place of TRL's generation and reward functions."""
         rows, advantages, zero_std = self._groups.compare(self._wanted)
         if self._cap is not None and is_off_policy(rows, self._cap):
             now = compute_old_logprobs(
@@ -167,7 +167,7 @@ class GroupTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, *rest: Any, **options: Any
     ) -> Any:
-        """Give the model positions: TRL pads prompts on the left and leaves them out."""
+        """Pass position ids to the model: TRL pads prompts on the left and leaves them out."""
         placed = partial(model, position_ids=positions(attention_mask))
         return super()._get_per_token_logps_and_entropies(
             placed, input_ids, attention_mask, *rest, **options
@@ -176,7 +176,7 @@ class GroupTrainer(GRPOTrainer):
     def training_step(
         self, model: Any, inputs: Any, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Go through all rows of a step, as many at a time as memory allows.
+        """Run all rows of a step, in micro-batches that fit into memory.
 
         The loss is a sum over tokens divided by their number in the whole step, so that
         pieces add up to what they are together.
@@ -200,20 +200,20 @@ class GroupTrainer(GRPOTrainer):
 
 
 def _settled_already(*_: Any, **__: Any) -> list[float | None]:
-    """Stand where TRL insists on a reward function; rows come with their pay."""
+    """Reward function that TRL requires and nothing calls: rows come with rewards."""
     raise AssertionError("TRL asked for rewards that were settled already")
 
 
 def _outcome(recorder: StepRecorder, groups: Groups) -> dict[str, float]:
     tenth = max(1, len(recorder.history) // 10)
-    first = [numbers["reward"] for numbers in recorder.history[:tenth]]
-    last = {
+    first_rewards = [numbers["reward"] for numbers in recorder.history[:tenth]]
+    last_means = {
         name: recorder.mean(name, last=tenth) or 0.0
         for name in ("reward", "loss", "kl", "entropy", "frac_reward_zero_std")
     }
     return {
         "cases": float(groups.cases.played),
-        "reward_first": sum(first) / len(first),
-        **last,
+        "reward_first": sum(first_rewards) / len(first_rewards),
+        **last_means,
         "groups": groups.share,
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class GroupAlgorithm(Section):
-    """Policy gradient on groups: advantages compare the plays of one case."""
+    """Policy gradient on groups: advantages compare the episodes of one case."""
 
     learns_from: ClassVar[LearnsFrom] = "episodes"
     weighs_stored: ClassVar[bool] = True
@@ -46,7 +46,7 @@ class GroupAlgorithm(Section):
     """Reference policy: the one that the call began with, or its untrained original."""
 
     def advantages(self, pay: Sequence[float]) -> list[float]:
-        """Return the advantage of each play of a group."""
+        """Return the advantage of each episode of a group."""
         raise AssertionError(f"{type(self).__name__} compares no plays")
 
     def improve(

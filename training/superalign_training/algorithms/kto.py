@@ -1,6 +1,6 @@
 """Kahneman-Tversky optimisation on given token ids (TRL's KTOTrainer).
 
-Learns from opinions about single completions (Ethayarajh et al. 2024, eq. 7 and 8). Rows
+Learns from unpaired preferences: single completions, good or bad (Ethayarajh et al. 2024, eq. 7 and 8). Rows
 come tokenised, with the reference log-probs beside them. What was left out: the
 APO loss, templates, truncation, evaluation; and TRL's way of making batches, which are the
 same in every pass: the divergence is estimated from completions that change places within
@@ -15,7 +15,7 @@ from pydantic import PositiveFloat
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import generator
 from superalign_training.algorithms.algorithm import LearnsFrom, OnStep, RefPolicy
-from superalign_training.data import Opinion
+from superalign_training.data import UnpairedPreference
 from superalign_training.sections import Count, Plural, Section
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
@@ -28,59 +28,59 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 class Kto(Section):
     """Kahneman-Tversky optimisation on good and bad completions."""
 
-    learns_from: ClassVar[LearnsFrom] = "opinions"
+    learns_from: ClassVar[LearnsFrom] = "unpaired_preferences"
     id: Literal["kto"] = "kto"
     beta: PositiveFloat = 0.1
     """How strongly the policy is held near the reference policy."""
     ref_policy: RefPolicy = "round"
     """Reference policy: itself when training began, or its untrained original."""
     balance: bool = True
-    """Whether good and bad opinions weigh the same in total, however many there are."""
+    """Whether good and bad examples weigh the same in total, however many there are."""
     desirable_weight: PositiveFloat = 1.0
-    """Weight of a good opinion, on top of the balance."""
+    """Weight of a good example, on top of the balance."""
     undesirable_weight: PositiveFloat = 1.0
-    """Weight of a bad opinion, on top of the balance."""
+    """Weight of a bad example, on top of the balance."""
     steps: Count = 60
     """Optimiser steps at most."""
     num_train_epochs: PositiveFloat = 4.0
-    """Stops earlier once every opinion was seen so often."""
+    """Stops earlier once every example was seen so often."""
     batch_size: Plural = 32
-    """Opinions in one step; the divergence is estimated within them."""
+    """Examples in one step; the divergence is estimated within them."""
     learning_rate: PositiveFloat = 3e-4
     """Constant learning rate of AdamW."""
 
     def improve(
         self,
         policy: "Policy",
-        experience: Sequence[Opinion],
+        experience: Sequence[UnpairedPreference],
         *,
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a policy in place to say what was found good and not what was found bad.
+        """Train a policy in place to raise good completions and lower bad ones.
 
         Args:
             policy: changed in place; its optimiser goes on where it stopped.
-            experience: at least one good and one bad opinion.
+            experience: at least one good and one bad example.
             seed: of the batches.
             on_step: called after every optimiser step.
 
         Returns:
             ``loss_first`` and ``loss`` (means over the first and last tenth), ``kl`` from
-            the reference over the last tenth, ``opinions``, ``good`` among them, ``steps``.
+            the reference over the last tenth, ``examples``, ``good`` among them, ``steps``.
 
         Raises:
-            InvalidOption: no opinions or only one kind, one without a prompt or a
+            InvalidOption: no examples or only one kind, one without a prompt or a
                 completion, or weights and losses that are not finite.
         """
         from superalign_training.algorithms.fitting import batch_and_steps  # noqa: PLC0415 - torch takes seconds
         from superalign_training.algorithms.trl import StepRecorder, train_and_report  # noqa: PLC0415 - as above
 
-        opinions = list(experience)
-        weights = self.weights(opinions)
-        batch, steps = batch_and_steps(self, len(opinions))
-        places = in_passes(len(opinions), steps * batch, key=policy.seed(seed))
-        rows = _rows(policy, [opinions[place] for place in places], self, batch)
+        examples = list(experience)
+        weights = self.weights(examples)
+        batch, steps = batch_and_steps(self, len(examples))
+        places = in_passes(len(examples), steps * batch, key=policy.seed(seed))
+        rows = _rows(policy, [examples[place] for place in places], self, batch)
         recorder = StepRecorder(on_step)
         with policy.training(dropout=False):
             kto_trainer = trainer(
@@ -88,79 +88,79 @@ class Kto(Section):
             )
             numbers = train_and_report(kto_trainer, recorder, "kl")
         return {
-            "opinions": float(len(opinions)),
-            "good": float(sum(opinion.good for opinion in opinions)),
+            "examples": float(len(examples)),
+            "good": float(sum(example.good for example in examples)),
             "steps": float(steps),
             **numbers,
         }
 
-    def weights(self, opinions: Sequence[Opinion]) -> tuple[float, float]:
-        """Return the weights of a good and of a bad opinion; on average they are 1.
+    def weights(self, examples: Sequence[UnpairedPreference]) -> tuple[float, float]:
+        """Return the weights of a good and of a bad example; on average they are 1.
 
         Raises:
-            InvalidOption: no opinions or only one kind, or an empty prompt or completion.
+            InvalidOption: no examples or only one kind, or an empty prompt or completion.
         """
-        if not opinions:
-            raise InvalidOption("nobody has an opinion; give good and bad ones")
-        if not all(opinion.prompt_ids and opinion.completion_ids for opinion in opinions):
+        if not examples:
+            raise InvalidOption("there is nothing to learn; give good and bad examples")
+        if not all(example.prompt_ids and example.completion_ids for example in examples):
             raise InvalidOption(
-                "an opinion needs a prompt and a completion of at least one token"
+                "an example needs a prompt and a completion of at least one token"
             )
-        good = sum(opinion.good for opinion in opinions)
-        bad = len(opinions) - good
+        good = sum(example.good for example in examples)
+        bad = len(examples) - good
         if not good or not bad:
             kind = "good" if good else "bad"
             raise InvalidOption(
-                f"all {len(opinions)} opinions are {kind}: there is nothing to tell apart; "
+                f"all {len(examples)} examples are {kind}: there is nothing to tell apart; "
                 "give both kinds (sft learns from good ones alone)"
             )
         if not self.balance:
             return self.desirable_weight, self.undesirable_weight
-        half = len(opinions) / 2
+        half = len(examples) / 2
         return self.desirable_weight * half / good, self.undesirable_weight * half / bad
 
 
-def in_passes(count: int, wanted: int, *, key: int) -> list[int]:
-    """Return places in a list, pass after pass, each in an order of its own."""
+def in_passes(count: int, length: int, *, key: int) -> list[int]:
+    """Return indices of a list, pass after pass, shuffled anew for each."""
     rng = generator(key)
     places: list[int] = []
-    while len(places) < wanted:
+    while len(places) < length:
         places += rng.permutation(count).tolist()
-    return places[:wanted]
+    return places[:length]
 
 
 def _rows(
-    policy: "Policy", opinions: Sequence[Opinion], settings: Kto, batch: int
+    policy: "Policy", examples: Sequence[UnpairedPreference], settings: Kto, batch: int
 ) -> list[dict[str, Any]]:
-    """Return what the trainer reads, batch after batch.
+    """Return the trainer's rows, batch after batch.
 
     Within a batch each completion is also put after the next prompt: how much likelier the
     policy finds those than the reference does estimates its divergence. Of a completion that is
     too long for the context there, only the beginning is.
     """
     before = [
-        opinions[place - 1 if place % batch else place + batch - 1]
-        for place in range(len(opinions))
+        examples[place - 1 if place % batch else place + batch - 1]
+        for place in range(len(examples))
     ]
     elsewhere = [
-        other.completion_ids[: max(1, policy.agent.max_context - len(opinion.prompt_ids))]
-        for opinion, other in zip(opinions, before, strict=True)
+        earlier.completion_ids[: max(1, policy.agent.max_context - len(example.prompt_ids))]
+        for example, earlier in zip(examples, before, strict=True)
     ]
-    completions = [(opinion.prompt_ids, opinion.completion_ids) for opinion in opinions]
+    completions = [(example.prompt_ids, example.completion_ids) for example in examples]
     completions += [
-        (opinion.prompt_ids, ids) for opinion, ids in zip(opinions, elsewhere, strict=True)
+        (example.prompt_ids, ids) for example, ids in zip(examples, elsewhere, strict=True)
     ]
     logprobs = _ref_logprobs(policy, completions, settings.ref_policy, batch)
     return [
         {
-            "prompt_ids": list(opinion.prompt_ids),
-            "completion_ids": list(opinion.completion_ids),
+            "prompt_ids": list(example.prompt_ids),
+            "completion_ids": list(example.completion_ids),
             "KL_completion_ids": list(ids),
-            "label": opinion.good,
+            "label": example.good,
             "ref_logps": logprobs[place],
-            "ref_KL_logps": logprobs[len(opinions) + place],
+            "ref_KL_logps": logprobs[len(examples) + place],
         }
-        for place, (opinion, ids) in enumerate(zip(opinions, elsewhere, strict=True))
+        for place, (example, ids) in enumerate(zip(examples, elsewhere, strict=True))
     ]
 
 
@@ -170,7 +170,7 @@ def _ref_logprobs(
     ref_policy: RefPolicy,
     batch: int,
 ) -> list[float]:
-    """Return reference log-probs; a completion that occurs often is scored once."""
+    """Return reference log-probs; a repeated completion is scored once."""
     from superalign_training.algorithms.logprobs import ref_logprobs  # noqa: PLC0415 - torch takes seconds
 
     different = list(dict.fromkeys(completions))
@@ -195,7 +195,7 @@ def trainer(
         settings: of the algorithm.
         policy: in training.
         rows: batch after batch, as many as shall be trained on.
-        weights: of a good and of a bad opinion.
+        weights: of a good and of a bad example.
         batch: rows in one step.
         seed: of whatever else is random.
         recorder: takes its numbers.

@@ -172,10 +172,10 @@ def logprobs_of(logits: torch.Tensor, batch: RowBatch, temperature: float) -> To
         temperature: of sampling.
     """
     distribution = torch.log_softmax(logits.float() / temperature, dim=-1)
-    chosen = distribution.gather(2, batch.completions[..., None])[..., 0]
+    logprobs = distribution.gather(2, batch.completions[..., None])[..., 0]
     # Tokens of others may have become arbitrarily unlikely, and infinity times 0 is no 0.
     return TokenLogprobs(
-        chosen.masked_fill(batch.loss_mask == 0, 0.0), entropy(distribution)
+        logprobs.masked_fill(batch.loss_mask == 0, 0.0), entropy(distribution)
     )
 
 
@@ -299,8 +299,8 @@ def completion_logprobs(
             with torch.no_grad():
                 logits = completion_logits(model, ids, mask, width - 1)
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            chosen = logits.gather(2, ids[:, 1:, None])[..., 0] - logits.logsumexp(-1)
-            logprobs += (chosen * loss_mask[:, 1:].to(chosen)).sum(1).tolist()
+            of_tokens = logits.gather(2, ids[:, 1:, None])[..., 0] - logits.logsumexp(-1)
+            logprobs += (of_tokens * loss_mask[:, 1:].to(of_tokens)).sum(1).tolist()
     finally:
         model.train(was_training)
     return logprobs

@@ -12,19 +12,22 @@ declare("train/policy_loss", "Policy loss")
 
 
 def clipped_surrogate(
-    new: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor, clip_range: float
+    logprobs: torch.Tensor,
+    old_logprobs: torch.Tensor,
+    advantages: torch.Tensor,
+    clip_range: float,
 ) -> torch.Tensor:
     """Return PPO's clipped surrogate loss.
 
     Source: arXiv 1707.06347, equation 7.
 
     Args:
-        new: log-probabilities now, with gradients.
-        old: when the rollout was made.
+        logprobs: log-probabilities now, with gradients.
+        old_logprobs: when the rollout was made.
         advantages: of each.
         clip_range: how far the ratio may leave 1.
     """
-    ratio = torch.exp(new - old)
+    ratio = torch.exp(logprobs - old_logprobs)
     return -torch.minimum(
         ratio * advantages, ratio.clamp(1 - clip_range, 1 + clip_range) * advantages
     )
@@ -33,32 +36,37 @@ def clipped_surrogate(
 declare("train/clip_fraction", "Clip fraction", unit="share")
 
 
-def clipped(new: torch.Tensor, old: torch.Tensor, clip_range: float) -> torch.Tensor:
+def clipped(
+    logprobs: torch.Tensor, old_logprobs: torch.Tensor, clip_range: float
+) -> torch.Tensor:
     """Return 1.0 where the probability ratio has left the clip range.
 
     Its mean over tokens is the clip fraction.
     """
-    return ((new - old).exp().sub(1).abs() > clip_range).float()
+    return ((logprobs - old_logprobs).exp().sub(1).abs() > clip_range).float()
 
 
 declare("train/value_loss", "Value loss", better="lower")
 
 
 def clipped_value_loss(
-    new: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, clip_range: float | None
+    values: torch.Tensor,
+    old_values: torch.Tensor,
+    returns: torch.Tensor,
+    clip_range: float | None,
 ) -> torch.Tensor:
     """Return half the squared error of values, clipped around their old ones.
 
     Args:
-        new: values now, with gradients.
-        old: when the rollout was made.
+        values: values now, with gradients.
+        old_values: when the rollout was made.
         returns: what they should be.
         clip_range: how far a value may leave its old one; None is as far as it likes.
     """
-    loss = (new - returns) ** 2
+    loss = (values - returns) ** 2
     if clip_range is not None:
-        near = old + (new - old).clamp(-clip_range, clip_range)
-        loss = torch.maximum(loss, (near - returns) ** 2)
+        clipped_values = old_values + (values - old_values).clamp(-clip_range, clip_range)
+        loss = torch.maximum(loss, (clipped_values - returns) ** 2)
     return 0.5 * loss
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and settings need none of it
 
 
 class Own(Section):
-    """A learner that improves itself. Each step plays, pays, and calls its `improve`."""
+    """Settings of a self-improving learner, whose `improve` gets the episodes of each step."""
 
     id: Literal["own"] = "own"
     learns_from: ClassVar[LearnsFrom] = "paid"
@@ -64,7 +64,7 @@ class Own(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Let a learner improve itself in place; see `Algorithm.improve`.
+        """Train a learner in place by its own `improve`; see `Algorithm.improve`.
 
         Raises:
             InvalidOption: a step in which nobody could be paid.
@@ -89,19 +89,19 @@ class Own(Section):
 def _improved(
     policy: "LearnerPolicy",
     episodes: Sequence[Paid],
-    done: int,
+    step: int,
     *,
     seed: int,
     on_step: OnStep | None,
 ) -> dict[str, float]:
-    """Return the numbers of one step, what it was paid among them."""
-    paid = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
-    numbers = dict(paid)
+    """Return the metrics of one step, mean reward included."""
+    reward = {"reward": sum(episode.total for episode in episodes) / len(episodes)}
+    numbers = dict(reward)
 
     def tell(update: Mapping[str, float]) -> None:
-        numbers.update(update, **paid)
+        numbers.update(update, **reward)
         if on_step is not None:
-            on_step(done, {**update, **paid})
+            on_step(step, {**update, **reward})
 
     policy.improve(episodes, seed=seed, on_step=tell)
     return numbers

@@ -1,4 +1,4 @@
-"""The loop that PPO and REINFORCE share: rollouts, old log-probs, optimiser steps, numbers."""
+"""Training loop of PPO and REINFORCE: rollouts, old log-probs, optimiser steps, metrics."""
 
 import math
 from collections import Counter
@@ -11,8 +11,8 @@ from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import OnStep, RefPolicy
 from superalign_training.algorithms.cases import (
     CaseSampler,
+    all_rewards_equal,
     episode_returns,
-    nothing_differs,
 )
 from superalign_training.algorithms.logprobs import (
     OldLogprobs,
@@ -96,7 +96,7 @@ class PolicyOptimizer:
 
 
 class History:
-    """Numbers of all steps, and their means over the first and last tenth.
+    """Metrics of all steps, and their means over the first and last tenth.
 
     Args:
         on_step: called after every step.
@@ -107,7 +107,7 @@ class History:
         self._on_step = on_step
 
     def add(self, numbers: Mapping[str, float]) -> None:
-        """Take the numbers of one more step."""
+        """Add the metrics of one step."""
         self._steps.append(dict(numbers))
         if self._on_step is not None:
             self._on_step(len(self._steps), numbers)
@@ -116,9 +116,9 @@ class History:
         """Return every number over the last tenth of the steps, and the first reward."""
         tenth = max(1, len(self._steps) // 10)
         outcome = {"reward_first": _mean([n["reward"] for n in self._steps[:tenth]])}
-        last = self._steps[-tenth:]
-        for name in dict.fromkeys(name for numbers in last for name in numbers):
-            outcome[name] = _mean([numbers[name] for numbers in last if name in numbers])
+        newest = self._steps[-tenth:]
+        for name in dict.fromkeys(name for numbers in newest for name in numbers):
+            outcome[name] = _mean([numbers[name] for numbers in newest if name in numbers])
         return outcome
 
 
@@ -149,7 +149,7 @@ class Update(Protocol):
 
 
 class OnPolicySettings(Protocol):
-    """Settings that every policy-gradient algorithm has; see `Ppo`."""
+    """Settings shared by the policy-gradient algorithms; see `Ppo`."""
 
     steps: int
     batch_size: int
@@ -173,7 +173,7 @@ def train_on_rollouts(
     use_values: bool = False,
     after: Callable[[Sequence[Row]], Mapping[str, float]] = lambda _: {},
 ) -> dict[str, float]:
-    """Improve a policy in place: roll out, compute old log-probs, update; again and again.
+    """Improve a policy in place: roll out, compute old log-probs, update, for all steps.
 
     Args:
         settings: of the algorithm.
@@ -202,13 +202,13 @@ def train_on_rollouts(
         for _ in range(settings.steps):
             rows = cases.rows(settings.batch_size)
             returns = episode_returns(rows)
-            zero_std = nothing_differs(rows)
+            zero_std = all_rewards_equal(rows)
             numbers: dict[str, float] = {}
             if not zero_std or settings.kl_coef or settings.ent_coef:
-                old = compute_old_logprobs(
+                old_logprobs = compute_old_logprobs(
                     policy, rows, ref=ref, values=use_values, micro=micro
                 )
-                numbers = update(rows, old, optimizer, zero_std=zero_std)
+                numbers = update(rows, old_logprobs, optimizer, zero_std=zero_std)
             numbers["reward"] = sum(returns) / len(returns)
             numbers |= after(rows)
             history.add({**numbers, "frac_reward_zero_std": float(zero_std)})

@@ -88,20 +88,20 @@ def improve(
 
 
 def _rollout(
-    settings: Ppo, rows: Sequence[Row], old: OldLogprobs, *, cap: float | None
+    settings: Ppo, rows: Sequence[Row], estimates_before: OldLogprobs, *, cap: float | None
 ) -> Rollout:
     """Return advantages and returns of a rollout.
 
     A difference that a late answer makes was not expected: it is credited as it is, and no
     value is learned from it.
     """
-    values = old.values.tolist()
+    values = estimates_before.values.tolist()
     late = [place for place, row in enumerate(rows) if row.origin == "late"]
     for place in late:
         values[place] = [0.0] * len(values[place])
     ratios = None
     if is_off_policy(rows, cap):
-        ratios = log_ratios(rows, old.old_logprobs.tolist())
+        ratios = log_ratios(rows, estimates_before.old_logprobs.tolist())
     estimates = gae_of_rows(
         rows,
         values,
@@ -111,11 +111,15 @@ def _rollout(
         log_ratios=ratios,
         cap=cap or 1.0,
     )
-    advantages, returns, starts = [old.batch.spread(numbers) for numbers in estimates]
+    advantages, returns, starts = [
+        estimates_before.batch.spread(numbers) for numbers in estimates
+    ]
     starts[late] = 0.0
     if settings.normalize_advantage:
-        advantages = standardised(advantages, starts, late) * old.batch.loss_mask
-    return Rollout(old, advantages, returns, starts)
+        advantages = (
+            standardised(advantages, starts, late) * estimates_before.batch.loss_mask
+        )
+    return Rollout(estimates_before, advantages, returns, starts)
 
 
 def _epochs(
@@ -155,22 +159,26 @@ def _loss_of(settings: Ppo, policy: Policy, minibatch: Rollout) -> Loss:
     )
 
     def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-        (batch, old, old_values, ref), *estimates = minibatch.rows(places)
+        (batch, old_logprobs, old_values, ref), *estimates = minibatch.rows(places)
         advantages, returns, starts = estimates
-        new, entropies, values = logprobs_and_values(policy, batch)
+        logprobs, entropies, values = logprobs_and_values(policy, batch)
 
         def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
             return (numbers * batch.loss_mask).sum() / tokens
 
-        surrogate = clipped_surrogate(new, old, advantages, settings.clip_range)
+        surrogate = clipped_surrogate(
+            logprobs, old_logprobs, advantages, settings.clip_range
+        )
         errors = clipped_value_loss(values, old_values, returns, settings.clip_range_vf)
         shares = {
             "policy_loss": over_tokens(surrogate),
             "value_loss": (errors * starts).sum() / actions,
-            "kl": over_tokens(k3(new, ref)),
+            "kl": over_tokens(k3(logprobs, ref)),
             "entropy": over_tokens(entropies),
-            "approx_kl": over_tokens(k3(old, new)),
-            "clip_fraction": over_tokens(clipped(new, old, settings.clip_range)),
+            "approx_kl": over_tokens(k3(old_logprobs, logprobs)),
+            "clip_fraction": over_tokens(
+                clipped(logprobs, old_logprobs, settings.clip_range)
+            ),
         }
         total = (
             shares["policy_loss"]

@@ -71,21 +71,21 @@ def _loss_of(
     advantages: Sequence[Sequence[float]],
 ) -> Loss:
     """Return the loss of a step, as a sum over rows."""
-    whole = old.batch
-    tokens = whole.loss_mask.sum()
-    spread = whole.spread(advantages)
+    batch_of_step = old.batch
+    tokens = batch_of_step.loss_mask.sum()
+    spread = batch_of_step.spread(advantages)
     temperature = policy.agent.temperature or 1.0
 
     def loss(places: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         batch, _, _, ref = old.rows(places)
-        new, entropies = token_logprobs(policy.model, batch, temperature)
+        logprobs, entropies = token_logprobs(policy.model, batch, temperature)
 
         def over_tokens(numbers: torch.Tensor) -> torch.Tensor:
             return (numbers * batch.loss_mask).sum() / tokens
 
         shares = {
-            "policy_loss": over_tokens(-spread[places] * new),
-            "kl": over_tokens(k3(new, ref)),
+            "policy_loss": over_tokens(-spread[places] * logprobs),
+            "kl": over_tokens(k3(logprobs, ref)),
             "entropy": over_tokens(entropies),
         }
         total = (

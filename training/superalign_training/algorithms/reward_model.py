@@ -55,7 +55,7 @@ class RewardModel(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a reward model with a copy of the policy's body, and leave it in `folder`.
+        """Train a reward model with a copy of the policy's body, and save it in `folder`.
 
         Args:
             policy: stays as it is.
@@ -87,7 +87,7 @@ class RewardModel(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Train a reward model in place; its optimiser goes on where it stopped.
+        """Train a reward model in place, with the moments of its optimiser.
 
         Args:
             trained: new (`TrainedRewardModel.of`), or trained before.
@@ -138,7 +138,7 @@ class RewardModel(Section):
 
 
 def _widen_scores(_: Any, __: Any, output: Any) -> None:
-    """Turn scores into float32, in which TRL then subtracts them."""
+    """Cast scores to float32 before TRL subtracts them."""
     output.logits = output.logits.float()
 
 
@@ -151,7 +151,7 @@ def trainer(
     seed: int = 0,
     recorder: "StepRecorder | None" = None,
 ) -> "RewardTrainer":
-    """Return TRL's trainer for tokenised pairs: it leaves columns of ids alone.
+    """Return TRL's RewardTrainer for pairs of token ids.
 
     Args:
         settings: of the algorithm.

@@ -1,4 +1,4 @@
-"""Settings of supervised learning: fits, a learner's own judged answers, and replay."""
+"""Settings of supervised learning: fits, rated answers of the learner, and replay."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,10 +10,15 @@ from superalign_training.algorithms.algorithm import SupervisedAlgorithm, experi
 from superalign_training.algorithms.sft import Sft
 from superalign_training.data.examples import (
     balanced_examples,
-    balanced_opinions,
     balanced_pairs,
+    balanced_unpaired,
 )
-from superalign_training.data.rated import RatedAnswer, examples, opinions, preferences
+from superalign_training.data.rated import (
+    RatedAnswer,
+    examples,
+    preferences,
+    unpaired_preferences,
+)
 from superalign_training.sections import Count, Section, Share
 
 
@@ -47,11 +52,15 @@ class ReplaySettings(Section):
     """How those answers are imitated."""
 
 
+ALTERNATIONS = 2
+"""How often new examples and replay alternate; each turn has its share of the steps."""
+
+
 class Supervise(Section):
     """Supervised learning from verdicts and labels about the learner's own answers."""
 
     algorithm: SupervisedAlgorithm = Sft()
-    """How it learns: sft imitates the best answers, dpo prefers, kto weighs opinions. Where
+    """How it learns: sft imitates the best answers, dpo prefers, kto weighs good and bad ones. Where
     answers are a word or two, dpo needs sft_weight=1: else both sides become unlikely."""
     cases: Count = 96
     """Queries that it answers in one stage."""
@@ -66,8 +75,6 @@ class Supervise(Section):
     balanced: bool = True
     """Whether opposite examples (here this over that, there that over this) are taken equally
     often: then the learner learns when to say something, and no habit of saying it."""
-    alternations: Count = 2
-    """How often examples and replay take turns; each turn has its share of the steps."""
     replay: ReplaySettings = ReplaySettings()
     """What is replayed after each course."""
 
@@ -79,7 +86,7 @@ def examples_for(
     key: int,
     choices: Iterable[Signal] = (),
 ) -> list[Any]:
-    """Return examples of the kind that the algorithm learns from; none if they say nothing.
+    """Return examples of the kind that the algorithm learns from, possibly none.
 
     Args:
         rules: which examples, and for which algorithm.
@@ -91,9 +98,9 @@ def examples_for(
     if "preferences" in kinds:
         pairs = preferences(answers, margin=rules.margin, choices=choices)
         return list(balanced_pairs(pairs, key=key) if rules.balanced else pairs)
-    if "opinions" in kinds:
-        labelled = opinions(answers, margin=rules.margin)
-        labelled = balanced_opinions(labelled, key=key) if rules.balanced else labelled
-        return list(labelled) if len({opinion.good for opinion in labelled}) == 2 else []
+    if "unpaired_preferences" in kinds:
+        labelled = unpaired_preferences(answers, margin=rules.margin)
+        labelled = balanced_unpaired(labelled, key=key) if rules.balanced else labelled
+        return list(labelled) if len({example.good for example in labelled}) == 2 else []
     best = examples(answers, above=rules.min_score)
     return list(balanced_examples(best, key=key) if rules.balanced else best)

@@ -25,7 +25,7 @@ _STATE = "reward_model.json"
 
 
 class TrainedRewardModel:
-    """Scores of answers: real numbers, of which only differences mean something.
+    """Scalar scores of answers; only differences are meaningful.
 
     Args:
         model: a sequence classifier with one label.
@@ -43,7 +43,7 @@ class TrainedRewardModel:
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
-        """Return a reward model with a copy of a policy's body, that scores everything 0.
+        """Return an untrained reward model on a copy of a policy's body; all scores are 0.
 
         The weights of an adapter are added to those of the base that it stands on.
 
@@ -129,16 +129,16 @@ class TrainedRewardModel:
             folder: made, or overwritten.
             **notes: plain JSON values to keep beside it, such as what it learned from.
         """
-        named = self.hash
+        digest = self.hash
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        state = {"weights": named, "reference": self.reference, **notes}
+        state = {"weights": digest, "reference": self.reference, **notes}
         (folder / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        return named
+        return digest
 
     @classmethod
     def load(cls, folder: Path, *, expected: str = "", device: str = "cpu") -> Self:
-        """Read a reward model and check that it is what was written.
+        """Read a reward model, and check it against its recorded hash.
 
         Args:
             folder: where it lies.
@@ -188,7 +188,7 @@ def _plain_weights(body: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _pad(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return what fills rows up: the pad token, or the end of sequence in its place."""
+    """Return the padding id: the pad token, or else the end of sequence."""
     pad = tokenizer.pad_token_id
     filler: Any = tokenizer.eos_token_id if pad is None else pad
     return int(filler)

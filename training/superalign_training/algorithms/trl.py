@@ -1,4 +1,4 @@
-"""Arguments, numbers and the loop of TRL's trainers: the only place that talks to `trl`'s Trainer.
+"""Arguments, metrics and loop of TRL's trainers; nothing else uses `trl`'s Trainer.
 
 Settings follow what was measured on this stack: no autocast and no checkpoints of its own,
 a constant learning rate (a trainer is rebuilt for every round), no output of any kind.
@@ -101,12 +101,12 @@ def upstream_noise_hidden() -> Iterator[None]:
 
 
 def constant_schedule(optimizer: Any) -> Any:
-    """Return the schedule that leaves an optimiser's rate alone."""
+    """Return a schedule with a constant learning rate."""
     return LambdaLR(optimizer, lambda _: 1.0)
 
 
 def run(trainer: Any) -> None:
-    """Let a trainer train, without its own printing."""
+    """Run a trainer without its own printing."""
     trainer.remove_callback(PrinterCallback)
     # Training begins with a collection of garbage. What the libraries consist of is none,
     # and looking through it takes longer than several steps of a small model.
@@ -119,7 +119,7 @@ def run(trainer: Any) -> None:
 
 
 class StepRecorder(TrainerCallback):
-    """Keeps a trainer's numbers and passes them on.
+    """Callback that keeps a trainer's metrics and passes them on.
 
     Args:
         on_step: called after every optimiser step.
@@ -137,7 +137,7 @@ class StepRecorder(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Take one step's numbers; the summary at the end has no loss of its own."""
+        """Record one step's metrics; the final summary has no loss of its own."""
         if not logs or "loss" not in logs:
             return
         numbers = {
@@ -186,8 +186,8 @@ def train_and_report(trainer: Any, recorder: StepRecorder, *names: str) -> dict[
     """
     run(trainer)
     loss_first, loss = first_and_last(recorder, "loss")
-    others = {name: first_and_last(recorder, name)[1] for name in names}
-    return {"loss_first": loss_first, "loss": loss, **others}
+    means = {name: first_and_last(recorder, name)[1] for name in names}
+    return {"loss_first": loss_first, "loss": loss, **means}
 
 
 def make_trainer(  # noqa: PLR0913 - what a trainer is made of; all but two are keywords

@@ -70,7 +70,7 @@ class WeakToStrongTraining(Section):
         seed: int,
         on_step: OnStep | None = None,
     ) -> dict[str, float]:
-        """Teach a policy in place.
+        """Train a policy in place.
 
         Args:
             policy: changed in place; its optimiser goes on where it stopped.

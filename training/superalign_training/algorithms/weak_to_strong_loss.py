@@ -41,7 +41,7 @@ def improve(
     seed: int,
     on_step: OnStep | None,
 ) -> dict[str, float]:
-    """Teach a policy in place; see `WeakToStrongTraining.improve`."""
+    """Train a policy in place; see `WeakToStrongTraining.improve`."""
     examples = _sure(settings, experience)
     batch, steps = batch_and_steps(settings, len(examples))
     fit = FitSettings(steps=steps, learning_rate=settings.learning_rate, batch_size=batch)
@@ -58,21 +58,21 @@ def improve(
 
 
 def _sure(settings: WeakToStrongTraining, examples: Sequence[Example]) -> Sequence[Example]:
-    """Return the examples whose sources are sure enough."""
+    """Return the examples whose confidence is high enough."""
     if not examples:
         raise InvalidOption("there is nothing to learn; give at least one example")
     if settings.method != "confident-only":
         return examples
-    sure = [
+    confident = [
         example for example in examples if example.confidence >= settings.min_confidence
     ]
-    if not sure:
-        most = max(example.confidence for example in examples)
+    if not confident:
+        highest = max(example.confidence for example in examples)
         raise InvalidOption(
-            f"no source is sure enough of any of {len(examples)} labels (at most {most:.2f}"
+            f"no source is sure enough of any of {len(examples)} labels (at most {highest:.2f}"
             f"); lower min_confidence={settings.min_confidence}, or ask better sources"
         )
-    return sure
+    return confident
 
 
 class _Losses:
@@ -112,7 +112,7 @@ class _Losses:
         self.kept: Sequence[int] = range(len(examples))
 
     def loss(self, model: PreTrainedModel, step: int) -> torch.Tensor:
-        """Return what is minimised at a step."""
+        """Return the loss of a step."""
         rules, batch = self._rules, self._fit.batch_size
         if rules.method == "confident-only" and step == self._turn and rules.keep_share < 1:
             self._leave_out(model, step)
@@ -126,7 +126,7 @@ class _Losses:
         return mean_over_tokens(nats, real, self._sure[places])
 
     def _weight(self, step: int) -> float:
-        """Return how much own answers count at a step."""
+        """Return the weight of the student's own answers at a step."""
         if self._rules.method != "confidence":
             return 0.0
         return self._rules.aux_coef * min(1.0, step / self._turn if self._turn else 1.0)
@@ -139,18 +139,18 @@ class _Losses:
         *,
         weight: float,
     ) -> torch.Tensor:
-        """Return the loss of one-word answers, own ones read from the same pass."""
+        """Return the loss of one-word answers; the student's own come from the same pass."""
         logits, ids = self._rows.read(model, places)
         words = words.to(logits.device)
         scores = logits[:, 0].log_softmax(dim=-1)[:, words]
         labels = torch.searchsorted(words, ids[:, 0].contiguous())
-        first = class_losses(scores, labels, self._sure[places], weight)
+        first_losses = class_losses(scores, labels, self._sure[places], weight)
         if ids.shape[1] == 1:
-            return first.mean()
+            return first_losses.mean()
         end = torch.nn.functional.cross_entropy(
             logits[:, 1], ids[:, 1], ignore_index=-100, reduction="sum"
         )
-        return (first.sum() + end) / (len(first) + (ids[:, 1] >= 0).sum())
+        return (first_losses.sum() + end) / (len(first_losses) + (ids[:, 1] >= 0).sum())
 
     def _of_texts(
         self, model: PreTrainedModel, places: torch.Tensor, step: int, *, weight: float
@@ -158,20 +158,22 @@ class _Losses:
         """Return the loss of longer answers: labels and own answers are rows alike."""
         if not self._own or step % self._rules.refresh_steps == 0:
             self._decode(step)
-        chosen = places.tolist()
-        labels = [self._examples[place] for place in chosen]
-        own = [self._own[place] for place in chosen]
-        differ = [i for i, (a, b) in enumerate(zip(labels, own, strict=True)) if a != b]
+        indices = places.tolist()
+        labels = [self._examples[place] for place in indices]
+        own_answers = [self._own[place] for place in indices]
+        differ = [
+            i for i, (a, b) in enumerate(zip(labels, own_answers, strict=True)) if a != b
+        ]
         # Who says what the label says is one row instead of two.
-        rows = ExampleTensors([*labels, *[own[i] for i in differ]])
+        rows = ExampleTensors([*labels, *[own_answers[i] for i in differ]])
         nats, real = rows.token_losses(model, torch.arange(len(rows)))
         of_labels = (1.0 - weight) * self._sure[places] + weight
         of_labels[differ] -= weight
-        both = torch.cat([of_labels, torch.full_like(of_labels[: len(differ)], weight)])
-        return mean_over_tokens(nats, real, both)
+        weights = torch.cat([of_labels, torch.full_like(of_labels[: len(differ)], weight)])
+        return mean_over_tokens(nats, real, weights)
 
     def _decode(self, step: int) -> None:
-        """Ask the student for its own answers to what the next steps are about."""
+        """Decode the student's own answers to the examples of the next steps."""
         batch, ahead = (
             self._fit.batch_size,
             self._rules.refresh_steps - step % self._rules.refresh_steps,
@@ -193,7 +195,7 @@ class _Losses:
 
     @torch.no_grad()
     def _leave_out(self, model: PreTrainedModel, step: int) -> None:
-        """Go on with the examples of the smallest losses."""
+        """Continue with the examples of the smallest losses."""
         losses: list[float] = []
         for places in torch.split(torch.arange(len(self._examples)), 256):
             nats, real = self._rows.token_losses(model, places)
@@ -203,9 +205,11 @@ class _Losses:
             for example in self._examples
         ]
         self.kept = smallest_losses(losses, self._rules.keep_share, groups)
-        batch, left = self._fit.batch_size, self._fit.steps - step
-        again = shuffled_places(len(self.kept), batch * left, mix(self._seed, step))
-        order = torch.as_tensor(self.kept)[again]
+        batch, steps_left = self._fit.batch_size, self._fit.steps - step
+        order_of_kept = shuffled_places(
+            len(self.kept), batch * steps_left, mix(self._seed, step)
+        )
+        order = torch.as_tensor(self.kept)[order_of_kept]
         self._order = torch.cat([self._order[: step * batch], order])
 
 
@@ -233,9 +237,9 @@ def hardened(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     if scores.shape[1] != 2:
         return scores.argmax(dim=1)
     margin = scores[:, 1] - scores[:, 0]
-    own = torch.zeros_like(labels)
-    own[margin.topk(int(labels.sum())).indices] = 1
-    return own
+    classes = torch.zeros_like(labels)
+    classes[margin.topk(int(labels.sum())).indices] = 1
+    return classes
 
 
 def class_losses(
@@ -252,13 +256,13 @@ def class_losses(
     classes = scores.shape[1]
     spread = ((1.0 - sure) / max(1, classes - 1))[:, None].expand(-1, classes)
     weak = spread.scatter(1, labels[:, None], sure[:, None])
-    own = torch.zeros_like(weak)
-    own[torch.arange(len(own)), hardened(scores.detach(), labels)] = 1.0
-    return -(((1.0 - weight) * weak + weight * own) * scores).sum(dim=1)
+    hard_labels = torch.zeros_like(weak)
+    hard_labels[torch.arange(len(hard_labels)), hardened(scores.detach(), labels)] = 1.0
+    return -(((1.0 - weight) * weak + weight * hard_labels) * scores).sum(dim=1)
 
 
 def greedy_answers(policy: Policy, prompts: Sequence[Ids], longest: int) -> list[Ids]:
-    """Return what a policy says at temperature 0, end of sequence included.
+    """Return a policy's greedy completions, end of sequence included.
 
     An answer that does not end is none: its place is empty.
 

@@ -27,7 +27,7 @@ EXPLOIT_TEMPERATURE = 0.5
 
 
 class Trie:
-    """Prefix tree of token sequences: decoding that cannot leave a set of texts.
+    """Prefix tree of token sequences, for decoding constrained to a set of texts.
 
     Args:
         sequences: permitted ones, end-of-sequence token included.
@@ -79,7 +79,7 @@ class _Queries(NamedTuple):
 
 
 class PolicyAttacker:
-    """A policy in the attacker's seat.
+    """A causal LM as attacker, constrained to valid queries.
 
     Args:
         policy: changed in place.
@@ -151,12 +151,12 @@ class PolicyAttacker:
         draws = torch.as_tensor(uniforms(seeds, longest), device=device)
         end = int(self.policy.tokenizer.eos_token_id)
         nodes = [Trie.root] * len(views)
-        cache, fresh, position = DynamicCache(), ids, positions(mask)
-        permitted, own = [], []
+        cache, new_ids, position = DynamicCache(), ids, positions(mask)
+        permitted, alive_masks = [], []
         alive = torch.ones(len(views), dtype=torch.bool, device=device)
         for step in range(longest):
             output = model(
-                input_ids=fresh,
+                input_ids=new_ids,
                 attention_mask=mask,
                 position_ids=position,
                 past_key_values=cache,
@@ -169,15 +169,15 @@ class PolicyAttacker:
                 logits.masked_fill(~allowed, _FORBIDDEN), draws[:, step], temperature
             )
             permitted.append(allowed)
-            own.append(alive.long())
+            alive_masks.append(alive.long())
             ids = torch.cat([ids, tokens[:, None]], 1)
             mask = torch.cat([mask, alive.long()[:, None]], 1)
             nodes = self._walked(nodes, tokens.tolist(), alive.tolist())
             alive = alive & (tokens != end)
             if not alive.any():
                 break
-            fresh, position = tokens[:, None], position[:, -1:] + 1
-        return _Queries(ids, mask, torch.stack(permitted, 1), torch.stack(own, 1))
+            new_ids, position = tokens[:, None], position[:, -1:] + 1
+        return _Queries(ids, mask, torch.stack(permitted, 1), torch.stack(alive_masks, 1))
 
     def _allowed(
         self, nodes: Sequence[int], alive: torch.Tensor, end: int, vocabulary: int
@@ -209,7 +209,7 @@ class PolicyAttacker:
         return [
             str(
                 self.policy.tokenizer.decode(
-                    [token for token, own in zip(*row, strict=True) if own],
+                    [token for token, is_own in zip(*row, strict=True) if is_own],
                     skip_special_tokens=True,
                 )
             ).removeprefix(" ")

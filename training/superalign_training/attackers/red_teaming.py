@@ -1,4 +1,4 @@
-"""Red-teaming: attackers, the target that they attack, and their success at a query budget.
+"""Red-teaming: attackers, their target, and their success at a query budget.
 
 Success at a budget: the attacker spends the budget in waves and learns after each; then,
 without learning, it plays `measured` further cases as well as it can. Success is the share
@@ -32,7 +32,7 @@ class QueryOutcome(NamedTuple):
 
 
 class Target(Protocol):
-    """One learner as its attackers meet it."""
+    """A frozen learner under attack."""
 
     def views(self, first: int, count: int) -> Sequence[View]:
         """Return the attacker's views of so many cases."""
@@ -44,7 +44,7 @@ class Target(Protocol):
 
 
 class AnswerTable:
-    """A target whose answers were computed before.
+    """A target with precomputed answers.
 
     A learner at temperature 0 says the same to the same query, so that a table of all
     queries of a split *is* the learner.
@@ -170,14 +170,14 @@ def attack(
     measured: int = MEASURED,
     query_key: Callable[[str], str] = str,
 ) -> Curve:
-    """Let an attacker learn on a target and measure it whenever a budget is spent.
+    """Train an attacker on a target and measure it at each query budget.
 
     Args:
         attacker: changed in place.
         target: of the attack. Cases from 0 are for learning; those from the largest
             budget on are for measuring, the same ones at every budget.
         budgets: queries, ascending.
-        wave: queries between two lessons.
+        wave: queries between two updates.
         measured: queries of each measurement; they are not learned from.
         query_key: maps queries that count as one to the same text, as without their names.
 
@@ -186,21 +186,21 @@ def attack(
     """
     if not budgets or list(budgets) != sorted({*budgets}) or budgets[0] < 1:
         raise InvalidOption(f"budgets must be ascending numbers ≥ 1, not {tuple(budgets)}")
-    points, spent = [], 0
+    points, queries_used = [], 0
     for budget in budgets:
-        while spent < budget:
-            count = min(wave, budget - spent)
-            views = target.views(spent, count)
+        while queries_used < budget:
+            count = min(wave, budget - queries_used)
+            views = target.views(queries_used, count)
             queries = attacker.explore(views)
             attacker.learn(views, queries, target.ask(queries))
-            spent += count
+            queries_used += count
         queries = attacker.exploit(target.views(budgets[-1], measured))
         points.append(_point(budget, queries, target.ask(queries), query_key))
     return tuple(points)
 
 
 def strongest(curves: Sequence[Curve]) -> tuple[float, ...]:
-    """Return the largest success at each budget over attackers.
+    """Return the largest success over attackers at each budget.
 
     Raises:
         InvalidOption: no attackers, or other budgets for each.

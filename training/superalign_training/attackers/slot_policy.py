@@ -23,7 +23,7 @@ _BETAS = (0.9, 0.999)
 
 
 class Grammar(NamedTuple):
-    """The slots of a query, their possible words, and how a choice is written."""
+    """The slots of a query, their possible words, and the query of a choice."""
 
     slots: tuple[tuple[str, ...], ...]
     write: Callable[[Sequence[str]], str]
@@ -83,15 +83,15 @@ class SlotPolicy:
     ) -> None:
         """Take one step of REINFORCE; the baseline is the mean reward of the wave."""
         del views
-        chosen = np.array([self._choices[query] for query in queries])  # [N, slots]
+        words = np.array([self._choices[query] for query in queries])  # [N, slots]
         reward = np.array(
             [o.success if o.valid else -self._invalid_penalty for o in outcomes]
         )
-        reward += self._ent_coef * self._surprise(chosen)
+        reward += self._ent_coef * self._surprise(words)
         advantages = reward - reward.mean()
         self._steps += 1
         for slot, logits in enumerate(self.logits):
-            one_hot = np.eye(len(logits))[chosen[:, slot]]
+            one_hot = np.eye(len(logits))[words[:, slot]]
             self._climb(slot, advantages @ (one_hot - softmax(logits)) / len(queries))
         self._choices.clear()
 
@@ -108,31 +108,31 @@ class SlotPolicy:
             ],
             axis=1,
         )
-        first = ""
+        fallback = ""
         for row in places.tolist():
             query = self._grammar.write(
                 [words[i] for words, i in zip(self._grammar.slots, row, strict=True)]
             )
             self._choices.setdefault(query, tuple(row))
-            first = first or query
+            fallback = fallback or query
             if self._accepts is None or self._accepts(query):
                 return query
-        return first
+        return fallback
 
-    def _surprise(self, chosen: npt.NDArray[np.int64]) -> Numbers:
+    def _surprise(self, words: npt.NDArray[np.int64]) -> Numbers:
         """Return −log p of the chosen words, shape [N]."""
         logs = [np.log(softmax(logits)) for logits in self.logits]
-        total: Numbers = -sum(log[chosen[:, slot]] for slot, log in enumerate(logs))  # type: ignore[assignment] # sum of arrays
+        total: Numbers = -sum(log[words[:, slot]] for slot, log in enumerate(logs))  # type: ignore[assignment] # sum of arrays
         return total
 
     def _climb(self, slot: int, gradient: Numbers) -> None:
         """Take one step of Adam upwards (Kingma and Ba 2015)."""
-        first, second = self._moments[slot]
-        first += (1 - _BETAS[0]) * (gradient - first)
-        second += (1 - _BETAS[1]) * (gradient**2 - second)
+        mean, variance = self._moments[slot]
+        mean += (1 - _BETAS[0]) * (gradient - mean)
+        variance += (1 - _BETAS[1]) * (gradient**2 - variance)
         a, b = (1 - beta**self._steps for beta in _BETAS)
         self.logits[slot] += (
-            self._learning_rate * (first / a) / (np.sqrt(second / b) + 1e-8)
+            self._learning_rate * (mean / a) / (np.sqrt(variance / b) + 1e-8)
         )
 
 

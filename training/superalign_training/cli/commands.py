@@ -53,10 +53,10 @@ def train(
         if not multirun:
             launch(settings or [], resume=resume, dry=dry, measure=measure)
             return
-        found = launch_sweep(
+        results = launch_sweep(
             settings or [], jobs=jobs, resume=resume, dry=dry, measure=measure
         )
-    if any(result.code for result in found):
+    if any(result.code for result in results):
         raise typer.Exit(1)
 
 

@@ -87,12 +87,12 @@ def _remembered() -> dict[str, Speed]:
 
 def _remember(settings: Settings, speed: Speed) -> None:
     """Keep a speed for later dry runs; where that is impossible, they say that they lack it."""
-    known = {**_remembered(), _kind(settings): speed}
+    speeds = {**_remembered(), _kind(settings): speed}
     path = _memory()
     beside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(msgspec.json.encode(known))
+        beside.write_bytes(msgspec.json.encode(speeds))
         beside.replace(path)
     except OSError:
         return
@@ -127,14 +127,16 @@ def speed_of(settings: Settings) -> Speed:
     begin = time.perf_counter()
     episodes = Rollouts(scenario, agents, run=0, live=256).run(_CASES)
     played = time.perf_counter() - begin
-    said = [u.reply for e in episodes for u in e.utterances if u.reply is not None]
-    known = [reply for reply in said if reply.prompt_ids and reply.token_ids]
-    read = sum(len(r.prompt_ids) + len(r.token_ids) for r in known) / max(1, len(known))
-    lessons = [Example(r.prompt_ids, r.token_ids) for r in known]
+    replies = [u.reply for e in episodes for u in e.utterances if u.reply is not None]
+    with_ids = [reply for reply in replies if reply.prompt_ids and reply.token_ids]
+    read = sum(len(r.prompt_ids) + len(r.token_ids) for r in with_ids) / max(
+        1, len(with_ids)
+    )
+    lessons = [Example(r.prompt_ids, r.token_ids) for r in with_ids]
     course, row = _taught(policy, lessons[:_BATCH]) if lessons else (0.0, 0.0)
-    turns = len(said) / max(1, len(episodes))
+    turns = len(replies) / max(1, len(episodes))
     name = model if isinstance(model, str) else str(model.get("id"))
-    speed = Speed(name, played / max(1, len(said)), row, course + _STAGE, read, turns)
+    speed = Speed(name, played / max(1, len(replies)), row, course + _STAGE, read, turns)
     _remember(settings, speed._replace(measured=date.today().isoformat()))
     return speed
 
@@ -195,10 +197,10 @@ class Cost(NamedTuple):
     @property
     def whole(self) -> StageCounts:
         """The sum over all stages."""
-        found = StageCounts()
+        total = StageCounts()
         for spent in self.stages.values():
-            found = found.plus(spent)
-        return found
+            total = total.plus(spent)
+        return total
 
     @property
     def seconds(self) -> float | None:
@@ -258,13 +260,15 @@ def cost_of(
     else:
         speed = speed_of(settings) if measure else known_speed(settings)
     turns = speed.turns if speed else 1.0  # replies are not shown then
-    parts = stage_capabilities(settings)
+    capabilities = stage_capabilities(settings)
     counts: dict[str, int] = defaultdict(int)
     stages: dict[str, StageCounts] = defaultdict(StageCounts)
     played: dict[tuple[int, int], float] = defaultdict(float)
     for planned in plan(settings):
         place = (planned.generation, planned.round)
-        spent = planned.cost(CostContext(settings, *place, played[place], turns, parts))
+        spent = planned.cost(
+            CostContext(settings, *place, played[place], turns, capabilities)
+        )
         played[place] += spent.episodes
         counts[planned.name] += 1
         stages[planned.name] = stages[planned.name].plus(spent)

@@ -181,13 +181,13 @@ def _end(folder: Path) -> Mapping[str, str]:
 def _environment(jobs: int) -> dict[str, str]:
     """Return the environment of a run; several share the cores, not each all of them."""
     paths = [path for path in sys.path if path]
-    found = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if jobs > 1:
-        found.setdefault("OMP_NUM_THREADS", "1")
-    return found
+        environment.setdefault("OMP_NUM_THREADS", "1")
+    return environment
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    return terminal(said[-1][:300]) if said else "it said nothing"
+    written = [line.strip() for line in lines if line.strip()]
+    return terminal(written[-1][:300]) if written else "it said nothing"

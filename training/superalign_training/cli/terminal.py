@@ -14,6 +14,7 @@ from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.store import Run, begun, run_folder
 from superalign_training.cli import composing
 from superalign_training.cli.cost import Cost, cost_of, cost_table
+from superalign_training.cli.spelling import with_run_dir
 from superalign_training.loggers import make_loggers
 from superalign_training.selfplay.checks import require_lineup
 from superalign_training.selfplay.model_cache import ModelCache
@@ -136,7 +137,7 @@ def launch_sweep(
     read: dict[str, Settings] = {}
     for chosen in combinations:
         name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
-        runs[name] = composing.with_run_dir(chosen, base / name)
+        runs[name] = with_run_dir(chosen, base / name)
         read[name] = read_settings(composing.composed(runs[name]))
     costs: dict[str, Cost] = {}
     for name, settings in read.items():
@@ -150,18 +151,18 @@ def launch_sweep(
     from superalign_training.cli.sweeping import Sweep, results_table  # noqa: PLC0415 - see above
 
     try:
-        found = Sweep(base, runs, jobs=jobs, resume=resume, say=print).run()
+        results = Sweep(base, runs, jobs=jobs, resume=resume, say=print).run()
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(
             f"stopped; {base} keeps what is done: give the same command with --resume"
         ) from stop
-    console.print(results_table(found))
-    folders = shlex.join(str(result.folder) for result in found if result.code == 0)
+    console.print(results_table(results))
+    folders = shlex.join(str(result.folder) for result in results if result.code == 0)
     if folders:
         console.print(
             f"superalign report --compare {folders}", highlight=False, soft_wrap=True
         )
-    return found
+    return results
 
 
 def train(settings: Settings, *, resume: bool) -> "RunSummary":
@@ -193,7 +194,7 @@ def train(settings: Settings, *, resume: bool) -> "RunSummary":
         console.print(truth_use(run).sentence, highlight=False, markup=False)
         happened = run.events.read(kind="policy.unchanged")
         alarms = alarm_sentences(run)
-    for sentence in (*unchanged(one.event for one in happened), *alarms):
+    for sentence in (*unchanged(row.event for row in happened), *alarms):
         console.print(sentence, highlight=False, markup=False)
     console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
     return summary

@@ -1,20 +1,26 @@
 """Training data: rows of episodes, examples, preferences, live and stored rollouts."""
 
-from superalign_training.data.examples import Example, Opinion, Preference
-from superalign_training.data.experience import Experience, Live, PlayCases, Stored
-from superalign_training.data.paid import PaidExperience, paid_episodes
+from superalign_training.data.examples import Example, Preference, UnpairedPreference
+from superalign_training.data.experience import (
+    Experience,
+    Live,
+    PaidExperience,
+    PlayCases,
+    Stored,
+    paid_episodes,
+)
 from superalign_training.data.rows import Row, learnable, training_rows
 
 __all__ = [
     "Example",
     "Experience",
     "Live",
-    "Opinion",
     "PaidExperience",
     "PlayCases",
     "Preference",
     "Row",
     "Stored",
+    "UnpairedPreference",
     "learnable",
     "paid_episodes",
     "training_rows",

@@ -1,4 +1,4 @@
-"""Examples, preferences and opinions that a policy learns from, and balanced sets of them.
+"""Examples, preferences and unpaired preferences to learn from, and balanced sets of them.
 
 Ids are recorded ones, or made by the policy's own tokenizer; nothing is tokenised twice.
 Each names the sources of its judgement.
@@ -35,7 +35,7 @@ class Preference(NamedTuple):
     """Whose preference it is."""
 
 
-class Opinion(NamedTuple):
+class UnpairedPreference(NamedTuple):
     """A prompt, a completion and whether it is good (KTO's unpaired preference)."""
 
     prompt_ids: tuple[int, ...]
@@ -43,7 +43,7 @@ class Opinion(NamedTuple):
     """End-of-sequence token included."""
     good: bool
     sources: tuple[str, ...] = ()
-    """Whose opinion it is."""
+    """Who rated it."""
 
 
 ExampleT = TypeVar("ExampleT")
@@ -67,17 +67,19 @@ def balanced_pairs(pairs: Sequence[Preference], *, key: int) -> list[Preference]
     )
 
 
-def balanced_opinions(opinions: Sequence[Opinion], *, key: int) -> list[Opinion]:
-    """Return as many good as bad opinions of each completion that has both.
+def balanced_unpaired(
+    examples: Sequence[UnpairedPreference], *, key: int
+) -> list[UnpairedPreference]:
+    """Return as many good as bad examples of each completion that has both.
 
     Args:
-        opinions: in any order, which is kept.
+        examples: in any order, which is kept.
         key: of the draw among those that are too many.
     """
     return _balanced(
-        opinions,
-        same=lambda opinion: opinion.completion_ids,
-        side=lambda opinion: opinion.good,
+        examples,
+        same=lambda example: example.completion_ids,
+        side=lambda example: example.good,
         key=key,
     )
 
@@ -94,9 +96,12 @@ def balanced_examples(examples: Sequence[Example], *, key: int) -> list[Example]
         counts[example.completion_ids] += 1
     if len(counts) < 2:
         return list(examples)
-    most = sorted(counts.values())[-2]
+    limit = sorted(counts.values())[-2]
     return _at_most(
-        examples, {ids: most for ids in counts}, lambda example: example.completion_ids, key
+        examples,
+        {ids: limit for ids in counts},
+        lambda example: example.completion_ids,
+        key,
     )
 
 
@@ -110,25 +115,25 @@ def _balanced(
     counts: dict[Hashable, dict[Hashable, int]] = defaultdict(lambda: defaultdict(int))
     for example in examples:
         counts[same(example)][side(example)] += 1
-    most = {
+    limits = {
         (matter, chosen_side): min(sides.values()) if len(sides) > 1 else sides[chosen_side]
         for matter, sides in counts.items()
         for chosen_side in sides
     }
-    return _at_most(examples, most, lambda example: (same(example), side(example)), key)
+    return _at_most(examples, limits, lambda example: (same(example), side(example)), key)
 
 
 def _at_most(
     examples: Sequence[ExampleT],
-    most: Mapping[Any, int],
+    limits: Mapping[Any, int],
     kind: Callable[[ExampleT], Hashable],
     key: int,
 ) -> list[ExampleT]:
     """Return a random part of the examples of every kind, in their order."""
-    left = dict(most)
-    kept = set()
+    remaining = dict(limits)
+    places = set()
     for place in generator(key).permutation(len(examples)).tolist():
-        if left[kind(examples[place])] > 0:
-            left[kind(examples[place])] -= 1
-            kept.add(place)
-    return [examples[place] for place in sorted(kept)]
+        if remaining[kind(examples[place])] > 0:
+            remaining[kind(examples[place])] -= 1
+            places.add(place)
+    return [examples[place] for place in sorted(places)]

@@ -1,14 +1,16 @@
-"""Episodes to learn from: rollouts of the newest policy, or stored ones with importance weights."""
+"""Episodes to learn from: on-policy rollouts, or stored ones with importance weights."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
+from msgspec.structs import replace
+
 from superalign_env.errors import InvalidOption
-from superalign_env.rewards import by_episode
+from superalign_env.rewards import ADDED, HumanPay, by_episode, paid, settle
 from superalign_env.store import Run, Where, standing
-from superalign_env.types import Episode, EpisodeKey, Reply, Seat, Signal
-from superalign_training.data.rows import Row, training_rows
+from superalign_env.types import Episode, EpisodeKey, Paid, Reply, Seat, Signal, View
+from superalign_training.data.rows import Row, pay_by_turn, training_rows
 
 PlayCases = Callable[[int, int], Sequence[Row]]
 """(first case, how many cases) → the policy's rows of all plays of those cases."""
@@ -41,11 +43,11 @@ class Live(NamedTuple):
 
 
 class TokenPolicy(Protocol):
-    """The reference and tokenizer of a policy, which decide whose episodes it can learn from."""
+    """Reference and tokenizer of a policy; stored episodes must match both."""
 
     @property
     def reference(self) -> str:
-        """What it is called in records."""
+        """Its name in records."""
         ...
 
     @property
@@ -111,16 +113,16 @@ class Stored:
             InvalidOption: there are none, or some that the policy cannot learn from: spoken
                 by something else, without log-probabilities, or too long ago.
         """
-        drawn = {q.id for q in run.questions.all() if q.slice == "random"}
+        random = {q.id for q in run.questions.all() if q.slice == "random"}
         labels = by_episode(
             signal
             for signal in standing(signals)
-            if signal.question not in drawn or signal.kind == "veto"
+            if signal.question not in random or signal.kind == "veto"
         )
         cases: dict[EpisodeKey, list[Row]] = defaultdict(list)
         usable = EpisodeCheck(seat, policy, now=now, staleness=staleness)
-        wanted: Where = {**(where or {}), "seat": seat}
-        for episode in run.episodes(**wanted):
+        query: Where = {**(where or {}), "seat": seat}
+        for episode in run.episodes(**query):
             usable.check(episode)
             key = episode.key
             case = EpisodeKey(key.run, key.generation, key.round, key.case)
@@ -146,7 +148,7 @@ class Stored:
 
 
 class EpisodeCheck:
-    """Refuses stored episodes that a policy cannot learn from.
+    """Check whether a policy can learn from stored episodes.
 
     Args:
         seat: whose turns are learned from.
@@ -166,7 +168,7 @@ class EpisodeCheck:
         """Hashes of policies whose words are known to be made of this tokenizer's tokens."""
 
     def check(self, episode: Episode) -> None:
-        """Refuse an episode.
+        """Raise where a policy cannot learn from an episode.
 
         Raises:
             InvalidOption: says why, and what to do.
@@ -226,3 +228,65 @@ def _replies(episode: Episode, seat: Seat) -> Iterator[Reply]:
         reply = utterance.reply
         if utterance.seat == seat and reply is not None and reply.token_ids:
             yield reply
+
+
+Shown = Callable[[Episode, Seat], Mapping[int, View]]
+"""(episode, seat) → turn of the episode → what the seat was shown."""
+
+
+class PaidExperience(NamedTuple):
+    """Rollouts of a learner, with the settled reward of each turn."""
+
+    play: Callable[[int, int], Sequence[Paid]]
+    """(first case, how many cases) → every seat's turns in all members of those cases."""
+
+
+def paid_episodes(
+    episodes: Iterable[Episode],
+    seats: Iterable[Seat],
+    views_of: Shown,
+    signals: Iterable[Signal] = (),
+    *,
+    rules: HumanPay = ADDED,
+) -> list[Paid]:
+    """Return the turns and settled rewards of seats, in the order of the episodes.
+
+    Those in which an agent failed are left out, as in training rows, and so are seats that
+    never spoke. What only the truth says (grades, events, what was planted, which
+    queries were valid, parts that are not paid) is left out of the record.
+
+    Args:
+        episodes: finished ones.
+        seats: whose.
+        views_of: what a seat was shown.
+        signals: what people said; signals about other episodes are ignored.
+        rules: how it is paid.
+    """
+    signals_of = by_episode(signals)
+    result = []
+    names = list(seats)
+    for episode in episodes:
+        if episode.failed:
+            continue
+        pay = settle(
+            episode.rewards,
+            episode.weights,
+            authors={utterance.turn: utterance.seat for utterance in episode.utterances},
+            signals=signals_of.get(episode.id, ()),
+            judged=episode.judged,
+            rules=rules,
+        )
+        public = _public(episode)
+        for seat in names:
+            views = dict(views_of(episode, seat))
+            if views:
+                earned = pay_by_turn(pay, seat, sorted(views))
+                result.append(Paid(public, seat, earned, views))
+    return result
+
+
+def _public(episode: Episode) -> Episode:
+    rewards = [r for r in episode.rewards if paid(r, episode.weights) is not None]
+    return replace(
+        episode, grades=(), events=(), planted=(), queries=(), rewards=tuple(rewards)
+    )

@@ -1,4 +1,4 @@
-"""Answers of a seat with what verdicts, labels and vetoes say of them, as training examples.
+"""Answers of a seat, rated by verdicts, labels and vetoes, as training examples.
 
 An answer is worth the mean of its labels if it has any, else the mean score of the verdicts
 about it; the same words to the same question are one answer. A vetoed answer is worse than
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from superalign_env.canonical import content_hash
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
-from superalign_training.data.examples import Example, Opinion, Preference
+from superalign_training.data.examples import Example, Preference, UnpairedPreference
 
 Ids = tuple[int, ...]
 
@@ -45,7 +45,7 @@ class RatedAnswer(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """Worth of an answer to a question over all episodes, and whose judgement it is."""
+    """Rating of an answer to a question over all episodes, and its sources."""
 
     value: float
     sources: tuple[str, ...]
@@ -77,18 +77,18 @@ def rated_answers(
 def _answers(
     episode: Episode, seat: Seat, by_turn: Mapping[tuple[str, int], Sequence[Signal]]
 ) -> list[RatedAnswer]:
-    spoken = [
+    turns = [
         (u, u.reply) for u in episode.utterances if u.seat == seat and u.reply is not None
     ]
-    if not spoken or not spoken[0][1].prompt_ids:
+    if not turns or not turns[0][1].prompt_ids:
         return []
-    question, first = spoken[0][1].prompt_ids, spoken[0][1].token_ids
+    question, first_answer = turns[0][1].prompt_ids, turns[0][1].token_ids
     return [
         RatedAnswer(
             question,
             reply.prompt_ids,
             reply.token_ids,
-            first,
+            first_answer,
             tuple(
                 fact.verdict.score
                 for fact in episode.judged
@@ -104,19 +104,19 @@ def _answers(
             tuple(s.source for s in about if s.kind in ("label", "veto")),
             (episode.id, u.turn),
         )
-        for u, reply in spoken
+        for u, reply in turns
         if _usable(u, reply)
         for about in [by_turn.get((episode.id, u.turn), ())]
     ]
 
 
-def _usable(spoken: Utterance, reply: Reply) -> bool:
-    whole = bool(reply.prompt_ids and reply.token_ids) and reply.finish != "length"
-    return whole and not spoken.repair and not reply.error
+def _usable(utterance: Utterance, reply: Reply) -> bool:
+    complete = bool(reply.prompt_ids and reply.token_ids) and reply.finish != "length"
+    return complete and not utterance.repair and not reply.error
 
 
 def worths(answers: Iterable[RatedAnswer]) -> dict[tuple[Ids, Ids], Worth]:
-    """Return the worth of answers: a veto before labels, labels before verdicts."""
+    """Return the rating of answers: a veto before labels, labels before verdicts."""
     pooled: dict[tuple[Ids, Ids], list[RatedAnswer]] = defaultdict(list)
     for answer in answers:
         pooled[answer.question, answer.completion_ids].append(answer)
@@ -145,7 +145,7 @@ def preferences(
     margin: float = 0.3,
     choices: Iterable[Signal] = (),
 ) -> list[Preference]:
-    """Return preferences between answers to one question whose worth differs by the margin.
+    """Return preferences between answers to one question, rated apart by the margin.
 
     The best answer to a question is preferred to each that is worse by the margin. After
     critiques, the better of first answer and revision is preferred likewise. What people
@@ -159,8 +159,8 @@ def preferences(
     worth_of = worths(answers)
     pairs = _Pairs(worth_of, margin)
     for question, candidates in _by_question(worth_of).items():
-        for other in candidates[1:]:
-            pairs.compare(question, question, candidates[0], other)
+        for worse in candidates[1:]:
+            pairs.compare(question, question, candidates[0], worse)
     for answer in answers:
         if answer.prompt_ids != answer.question:
             pairs.compare(
@@ -172,7 +172,7 @@ def preferences(
 
 
 def unpaired(answers: Sequence[RatedAnswer], choices: Iterable[Signal]) -> int:
-    """Return how many preferences between members are about no two answers to one prompt.
+    """Return the number of preferences between members without two answers to one prompt.
 
     Answers that were cut off or repaired are left out by `rated_answers`.
     """
@@ -183,15 +183,17 @@ def unpaired(answers: Sequence[RatedAnswer], choices: Iterable[Signal]) -> int:
     )
 
 
-def opinions(answers: Sequence[RatedAnswer], *, margin: float = 0.3) -> list[Opinion]:
-    """Return opinions of the answers whose worth is far enough from 0.5.
+def unpaired_preferences(
+    answers: Sequence[RatedAnswer], *, margin: float = 0.3
+) -> list[UnpairedPreference]:
+    """Return answers as good or bad, if their rating is far enough from 0.5.
 
     Args:
         answers: answers of one seat.
         margin: least difference in worth between a good and a bad answer.
     """
     worth_of = worths(answers)
-    noted: dict[tuple[Ids, Ids], Opinion] = {}
+    rated: dict[tuple[Ids, Ids], UnpairedPreference] = {}
     for answer in answers:
         worth = worth_of.get((answer.question, answer.completion_ids))
         if (
@@ -199,14 +201,14 @@ def opinions(answers: Sequence[RatedAnswer], *, margin: float = 0.3) -> list[Opi
             and abs(worth.value - 0.5) >= margin / 2
             and worth.value != 0.5
         ):
-            noted[answer.prompt_ids, answer.completion_ids] = Opinion(
+            rated[answer.prompt_ids, answer.completion_ids] = UnpairedPreference(
                 answer.prompt_ids, answer.completion_ids, worth.value > 0.5, worth.sources
             )
-    return list(noted.values())
+    return list(rated.values())
 
 
 def examples(answers: Sequence[RatedAnswer], *, above: float = 0.65) -> list[Example]:
-    """Return the best answer to each question as an example, if it is worth enough.
+    """Return the best answer to each question as an example, if its rating is high enough.
 
     After critiques the same words should be said, whatever was said before them.
 
@@ -228,7 +230,7 @@ def examples(answers: Sequence[RatedAnswer], *, above: float = 0.65) -> list[Exa
 
 
 class _Pairs:
-    """Preferences between answers whose worth is known.
+    """Preferences between rated answers.
 
     Args:
         known: what answers are worth.
@@ -240,19 +242,19 @@ class _Pairs:
         self._known = worth_of
         self._margin = margin
 
-    def compare(self, prompt: Ids, question: Ids, first: Ids, other: Ids) -> None:
-        """Note, after a prompt, which of two answers to a question is better by enough."""
-        high, low = self._known.get((question, first)), self._known.get((question, other))
-        if high is None or low is None or first == other:
+    def compare(self, prompt: Ids, question: Ids, first: Ids, second: Ids) -> None:
+        """Add the preference between two answers to a question if rated far apart."""
+        high, low = self._known.get((question, first)), self._known.get((question, second))
+        if high is None or low is None or first == second:
             return
         if low.value > high.value:
-            (first, high), (other, low) = (other, low), (first, high)
+            (first, high), (second, low) = (second, low), (first, high)
         if high.value > low.value and high.value - low.value >= self._margin:
             sources = tuple(sorted({*high.sources, *low.sources}))
-            self.noted[prompt, first, other] = Preference(prompt, first, other, sources)
+            self.noted[prompt, first, second] = Preference(prompt, first, second, sources)
 
     def insist(self, choice: Preference) -> None:
-        """Note a pair, and nothing to the contrary."""
+        """Add a preference, and remove the opposite one."""
         prompt, chosen, rejected, _ = choice
         self.noted.pop((prompt, rejected, chosen), None)
         self.noted[prompt, chosen, rejected] = choice
@@ -261,7 +263,7 @@ class _Pairs:
 def replay_examples(
     answers: Sequence[RatedAnswer], *, source: str, agree: float = 0.0
 ) -> list[Example]:
-    """Return a policy's own answers as examples, for replay while it learns something new.
+    """Return a policy's own answers as examples, for replay during other training.
 
     The cross-entropy of samples of the earlier policy is the KL from it, up to a constant
     (learning without forgetting, Li and Hoiem 2016). They need not be right.
@@ -310,7 +312,7 @@ def _is_vetoed(worth_of: Worths, question: Ids, ids: Ids) -> bool:
 def _choices(
     answers: Sequence[RatedAnswer], choices: Iterable[Signal], worth_of: Worths
 ) -> list[Preference]:
-    """Return the pairs of which most people said the same; no vetoed answer is chosen.
+    """Return the preferences that most people share; a vetoed answer is never chosen.
 
     Two answers of one episode are compared as answers to its question; those of two members
     have been given to the same words, or they are left out.
@@ -321,9 +323,9 @@ def _choices(
         pair = _compared(at, signal)
         if pair is None:
             continue
-        first, other = pair
-        if first.completion_ids != other.completion_ids and signal.value != 0.5:
-            chosen, rejected = (first, other) if signal.value > 0.5 else (other, first)
+        first, second = pair
+        if first.completion_ids != second.completion_ids and signal.value != 0.5:
+            chosen, rejected = (first, second) if signal.value > 0.5 else (second, first)
             within = signal.versus_episode is None
             place = (first.question, first.question if within else first.prompt_ids)
             votes[*place, chosen.completion_ids, rejected.completion_ids].add(signal.source)
@@ -338,11 +340,11 @@ def _choices(
 def _compared(
     at: Mapping[tuple[str, int], RatedAnswer], signal: Signal
 ) -> tuple[RatedAnswer, RatedAnswer] | None:
-    """Return the two answers that a preference compares; None where they teach nothing."""
+    """Return the two answers that a preference compares; None where it cannot be used."""
     first = at.get((signal.episode, signal.turn))
-    other = at.get((signal.versus_episode or signal.episode, signal.versus))
-    if signal.kind != "preference" or first is None or other is None:
+    second = at.get((signal.versus_episode or signal.episode, signal.versus))
+    if signal.kind != "preference" or first is None or second is None:
         return None
-    if signal.versus_episode is not None and first.prompt_ids != other.prompt_ids:
+    if signal.versus_episode is not None and first.prompt_ids != second.prompt_ids:
         return None
-    return first, other
+    return first, second

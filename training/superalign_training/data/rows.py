@@ -1,4 +1,4 @@
-"""Training rows of recorded episodes (trajectories): ids, masks and pay of a seat's turns.
+"""Training rows of episodes (trajectories): ids, masks and rewards of a seat's turns.
 
 Rows hold recorded token ids, never re-tokenised text. Pay is settled from the paid parts
 of the rewards; grades (what the truth says) are never read.
@@ -24,7 +24,7 @@ Failed = Literal["leave-out", "keep"]
 
 
 class Row(NamedTuple):
-    """Some turns of one seat in one episode: token ids, masks, log-probs and pay."""
+    """Some turns of one seat in one episode: token ids, masks, log-probs and rewards."""
 
     episode: str
     case: int
@@ -54,20 +54,20 @@ class Row(NamedTuple):
 
     @property
     def reward(self) -> float:
-        """Settled pay of the row's turns."""
+        """Settled reward of the row's turns."""
         return sum(self.turn_rewards)
 
     @property
     def turns_to_go(self) -> tuple[float, ...]:
-        """Settled pay from each turn to the end of the episode."""
-        paid = accumulate(self.turn_rewards, initial=0.0)
+        """Settled reward from each turn to the end of the episode."""
+        sums = accumulate(self.turn_rewards, initial=0.0)
         return tuple(
-            self.to_go - before for before, _ in zip(paid, self.turns, strict=False)
+            self.to_go - before for before, _ in zip(sums, self.turns, strict=False)
         )
 
 
 def learnable(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows that hold a word to learn; the others are left out.
+    """Return the rows with at least one token to learn.
 
     Raises:
         InvalidOption: pay that is no finite number, or words without a prompt; the message
@@ -115,12 +115,12 @@ def training_rows(
         failed: whether those in which an agent failed are left out, or count as far as they
             went. They were paid in part: beside others, an outage looks like a merit.
     """
-    said = by_episode(signals)
+    signals_of = by_episode(signals)
     return [
         row
         for episode in episodes
         if failed == "keep" or not episode.failed
-        for pay in [settled(episode, said.get(episode.id, ()), rules)]
+        for pay in [settled(episode, signals_of.get(episode.id, ()), rules)]
         for row in _rows(episode, seat, pay)
     ]
 
@@ -132,20 +132,20 @@ def late_rows(
     after: Iterable[Signal],
     rules: HumanPay,
 ) -> list[Row]:
-    """Return the rows of one seat, paid a difference alone; arguments as in `difference`."""
+    """Return the rows of one seat, rewarded by a difference; arguments as in `difference`."""
     earlier = list(before)
     changes = difference(episode, earlier, after, rules)
-    paid = _rows(episode, seat, settled(episode, earlier, rules))
+    rows_before = _rows(episode, seat, settled(episode, earlier, rules))
     return [
         row._replace(origin="late", paid_before=then.turns_to_go)
-        for row, then in zip(_rows(episode, seat, changes), paid, strict=True)
+        for row, then in zip(_rows(episode, seat, changes), rows_before, strict=True)
     ]
 
 
 def settled(
     episode: Episode, signals: Iterable[Signal], rules: HumanPay = ADDED
 ) -> dict[tuple[Seat, int], float]:
-    """Return the pay of every turn of an episode; see `superalign_env.rewards.settle`."""
+    """Return the reward of every turn of an episode; see `superalign_env.rewards.settle`."""
     return settle(
         episode.rewards,
         episode.weights,
@@ -159,7 +159,7 @@ def settled(
 def difference(
     episode: Episode, before: Iterable[Signal], after: Iterable[Signal], rules: HumanPay
 ) -> dict[tuple[Seat, int], float]:
-    """Return what further signals change in the pay of each turn; what stays is left out.
+    """Return turn → change in its reward by further signals, where it changes.
 
     Args:
         episode: that all of them are about (`superalign_env.rewards.by_episode`).
@@ -195,22 +195,22 @@ def _rows(episode: Episode, seat: Seat, pay: Mapping[tuple[Seat, int], float]) -
 def pay_by_turn(
     pay: Mapping[tuple[Seat, int], float], seat: Seat, turns: Sequence[int]
 ) -> dict[int, float]:
-    """Return what each of a seat's turns earned, up to its next one.
+    """Return the reward of each of a seat's turns, up to its next one.
 
     What was earned before the first of them is owed to no word that could be learned.
     """
     earned = dict.fromkeys(turns, 0.0)
-    for (who, turn), value in pay.items():
+    for (payee, turn), value in pay.items():
         latest = bisect_right(turns, turn)
-        if who == seat and latest:
+        if payee == seat and latest:
             earned[turns[latest - 1]] += value
     return earned
 
 
 def _read(piece: Sequence[tuple[Utterance, Reply]]) -> tuple[int, ...]:
     """Return every token up to the end of the piece's last reply."""
-    last = piece[-1][1]
-    return last.prompt_ids + last.token_ids
+    reply = piece[-1][1]
+    return reply.prompt_ids + reply.token_ids
 
 
 def _extends(earlier: tuple[int, ...], prompt: tuple[int, ...]) -> bool:
@@ -235,7 +235,7 @@ def _row(
         spans += ((len(ids) - len(own_ids), len(ids)),)
         mask += (0,) * len(between) + (1,) * len(own_ids)
         logprobs += (0.0,) * len(between) + (reply.logprobs or (0.0,) * len(own_ids))
-    first = piece[0][0].turn
+    first_turn = piece[0][0].turn
     return Row(
         episode=episode.id,
         case=episode.key.case,
@@ -248,6 +248,6 @@ def _row(
         spans=spans,
         logprobs=logprobs,
         turn_rewards=tuple(earned[u.turn] for u, _ in piece),
-        to_go=sum(value for turn, value in earned.items() if turn >= first),
+        to_go=sum(value for turn, value in earned.items() if turn >= first_turn),
         policy=piece[0][1].policy,
     )

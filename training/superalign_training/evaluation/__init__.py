@@ -1,1 +1,1 @@
-"""What the truth says of policies, on held-out cases. Nothing here is trained on."""
+"""Gold-label evaluation of policies on held-out cases. Nothing here is trained on."""

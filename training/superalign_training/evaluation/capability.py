@@ -46,8 +46,8 @@ declare("safety", "Safety", unit="share", better="higher")
 declare("over-refusal", "Over-refusal", unit="share", better="lower")
 
 
-class Shown(NamedTuple):
-    """One side of a generation: A⁻ or A⁺, and what it did."""
+class SideResults(NamedTuple):
+    """One side of a generation, A⁻ or A⁺, and its results."""
 
     agent: str
     """Hash of its row in the table of agents."""
@@ -55,8 +55,8 @@ class Shown(NamedTuple):
     conduct: Conduct | None
 
 
-class Teacher(NamedTuple):
-    """Who taught a generation, as far as a held-out holdout can ask it."""
+class TeacherAnswers(NamedTuple):
+    """Answers of a generation's teacher to the holdout."""
 
     who: str
     """``A2+``, or ``people`` before there is any."""
@@ -69,16 +69,16 @@ class Generation(NamedTuple):
     number: int
     level: int
     """On the ladder that generations start from."""
-    sides: Mapping[str, Shown]
+    sides: Mapping[str, SideResults]
     """``-`` before value alignment, ``+`` after it."""
     ceiling: Ceiling
     """Of its level."""
-    teacher: Teacher | None
+    teacher: TeacherAnswers | None
     """Whom it was weak-to-strong supervised by; None where nobody can be asked."""
 
 
 class Report(NamedTuple):
-    """Metrics, and in words why some are missing."""
+    """Metrics, and reasons for missing ones."""
 
     metrics: tuple[Metric, ...]
     missing: tuple[str, ...]
@@ -96,11 +96,11 @@ def report(
         split: of the holdout.
     """
     metrics_of = _GenerationMetrics(generation, holdout, rules, split)
-    found = [*metrics_of.capacity(), *metrics_of.gaps()]
-    for side, shown in generation.sides.items():
-        found += [*metrics_of.utility(side, shown), *metrics_of.conduct(side, shown)]
-        found += metrics_of.supervised(side, shown)
-    return Report(tuple(found), tuple(metrics_of.missing))
+    metrics = [*metrics_of.capacity(), *metrics_of.gaps()]
+    for side, result in generation.sides.items():
+        metrics += [*metrics_of.utility(side, result), *metrics_of.conduct(side, result)]
+        metrics += metrics_of.supervised(side, result)
+    return Report(tuple(metrics), tuple(metrics_of.missing))
 
 
 class _GenerationMetrics:
@@ -116,26 +116,29 @@ class _GenerationMetrics:
         self._last = list(generation.sides.values())[-1]
         self.missing: list[str] = []
 
-    def utility(self, side: str, shown: Shown) -> Iterator[Metric]:
-        """U by family and tier, what is left to elicit of C, and how many different answers."""
+    def utility(self, side: str, result: SideResults) -> Iterator[Metric]:
+        """U by family and tier, the elicitation gap to C, and the diversity of answers."""
         for tags, places in self._by_rung():
-            mine = _at(shown.answers.scores, places)
+            mine = _at(result.answers.scores, places)
             able = _at(self._of.ceiling.taught, places)
             yield self._metric("capability.utility", _share(mine), side, tags)
             gap = elicitation_gap(able, mine)
             yield self._metric("capability.elicitation_gap", gap, side, tags)
-        different = distinct_share(shown.answers.keys)
-        yield self._number("capability.distinct", different, len(shown.answers.keys), side)
+        different = distinct_share(result.answers.keys)
+        yield self._number("capability.distinct", different, len(result.answers.keys), side)
 
     def capacity(self) -> Iterator[Metric]:
-        """C by family and tier, in two views; and how salient its tasks are."""
-        found = self._of.ceiling
-        views = {"gold-ceiling": found.taught, f"best-of-{self._rules.best_of}": found.best}
+        """C by family and tier, by two estimates; and the saliency of the tasks."""
+        ceiling = self._of.ceiling
+        views = {
+            "gold-ceiling": ceiling.taught,
+            f"best-of-{self._rules.best_of}": ceiling.best,
+        }
         for by, scores in views.items():
             for tags, places in self._by_rung() if scores else ():
                 value = _share(_at(scores, places))
                 yield self._metric("capability.capacity", value, "", {**tags, "by": by})
-        rise = saliency(found.fresh, found.salient)
+        rise = saliency(ceiling.fresh, ceiling.salient)
         steps = {"steps": str(self._rules.salient_steps)}
         yield self._metric("capability.saliency", rise, "", steps)
 
@@ -157,8 +160,8 @@ class _GenerationMetrics:
         points = elo.gap("ceiling", "teacher")
         yield self._metric("capability.gap", points, "", {**tags, "in": "elo"})
 
-    def supervised(self, side: str, shown: Shown) -> Iterator[Metric]:
-        """What was recovered of the gap, and what was only repeated; by family and in all."""
+    def supervised(self, side: str, result: SideResults) -> Iterator[Metric]:
+        """Performance gap recovered and imitation, by family and in all."""
         teacher = self._of.teacher
         if teacher is None:
             self.missing.append(
@@ -166,40 +169,40 @@ class _GenerationMetrics:
             )
             return
         everything = [place for places in self._rungs.values() for place in places]
-        yield from self._recovered(side, shown, teacher, {}, everything)
+        yield from self._recovered(side, result, teacher, {}, everything)
         families = {family for family, _ in self._rungs}
         for family in sorted(families) if len(families) > 1 else ():
             places = [
-                p for (f, _), found in self._rungs.items() if f == family for p in found
+                p for (f, _), rung in self._rungs.items() if f == family for p in rung
             ]
-            yield from self._recovered(side, shown, teacher, {"family": family}, places)
+            yield from self._recovered(side, result, teacher, {"family": family}, places)
 
-    def conduct(self, side: str, shown: Shown) -> Iterator[Metric]:
+    def conduct(self, side: str, result: SideResults) -> Iterator[Metric]:
         """Conformity by dimension, safety, over-refusal, calibration and entropy, apart."""
-        found = shown.conduct
-        if found is None:
+        measured = result.conduct
+        if measured is None:
             return
-        for dimension, rate in found.conformity.items():
+        for dimension, rate in measured.conformity.items():
             yield self._metric("conformity", rate, side, {"dimension": dimension})
-        if found.safety is not None:
-            yield self._metric("safety", found.safety, side)
-        for kind, rate in found.over_refusal.items():
+        if measured.safety is not None:
+            yield self._metric("safety", measured.safety, side)
+        for kind, rate in measured.over_refusal.items():
             yield self._metric("over-refusal", rate, side, {"kind": kind})
-        if found.calibration_error is not None:
-            off = found.calibration_error
-            yield self._number("capability.calibration_error", off, found.asked, side)
-        if found.entropy is not None:
-            yield self._metric("capability.entropy", found.entropy, side)
+        if measured.calibration_error is not None:
+            off = measured.calibration_error
+            yield self._number("capability.calibration_error", off, measured.asked, side)
+        if measured.entropy is not None:
+            yield self._metric("capability.entropy", measured.entropy, side)
 
     def _recovered(
         self,
         side: str,
-        shown: Shown,
-        teacher: Teacher,
+        result: SideResults,
+        teacher: TeacherAnswers,
         tags: dict[str, str],
         places: Sequence[int],
     ) -> Iterator[Metric]:
-        weak, mine = _at(teacher.answers.scores, places), _at(shown.answers.scores, places)
+        weak, mine = _at(teacher.answers.scores, places), _at(result.answers.scores, places)
         able = _at(self._of.ceiling.taught, places)
         tags = {**tags, "teacher": teacher.who}
         gained = difference(mine, weak)
@@ -212,7 +215,7 @@ class _GenerationMetrics:
         elif side == "-" or len(self._of.sides) == 1:
             self.missing.append(_undefined(part, tags, self._rules.guard))
         repeated = imitation(
-            _at(shown.answers.keys, places),
+            _at(result.answers.keys, places),
             _at(teacher.answers.keys, places),
             [score > 0 for score in weak],
             ceiling=_at(self._of.ceiling.keys, places),
@@ -226,8 +229,10 @@ class _GenerationMetrics:
         yield self._metric("capability.imitation", repeated.rate, side, tags)
         yield self._metric("capability.imitation_ceiling", repeated.ceiling, side, tags)
 
-    def _players(self, teacher: Teacher) -> dict[str, Sequence[float]]:
-        sides = {f"A{side}": shown.answers.scores for side, shown in self._of.sides.items()}
+    def _players(self, teacher: TeacherAnswers) -> dict[str, Sequence[float]]:
+        sides = {
+            f"A{side}": result.answers.scores for side, result in self._of.sides.items()
+        }
         return {
             "ceiling": self._of.ceiling.taught,
             "teacher": teacher.answers.scores,

@@ -1,4 +1,4 @@
-"""Capacity: what a fresh model could do, shown by teaching a copy of it gold labels.
+"""Capacity of a fresh model: accuracy of a copy trained on gold labels.
 
 The copy answers held-out tasks before it is taught anything, after a few steps (what rises
 that soon was there already: saliency), and at the end (the ceiling). The best of several
@@ -29,7 +29,7 @@ from superalign_training.policy import Policy
 
 
 class Ceiling(msgspec.Struct, frozen=True):
-    """What a fresh model made of a holdout of N tasks, as plain values for the record."""
+    """Results of a fresh model on a holdout of N tasks, as plain values for the record."""
 
     fresh: tuple[float, ...]
     """[N] scores before it was taught anything."""
@@ -65,7 +65,7 @@ class Ceiling(msgspec.Struct, frozen=True):
 def ceiling_key(
     weights: str, holdout: Holdout, train: Holdout, rules: Capability, *, seed: int
 ) -> str:
-    """Return what a ceiling depends on, as one hash: with it, it need not be found twice.
+    """Return a hash of everything that a ceiling depends on, for reuse.
 
     Args:
         weights: content hash of the fresh model.
@@ -86,12 +86,12 @@ def ceiling_key(
 
 
 def find_ceiling(
-    fresh: Policy, holdout: Holdout, train: Holdout, rules: Capability, *, seed: int
+    policy: Policy, holdout: Holdout, train: Holdout, rules: Capability, *, seed: int
 ) -> Ceiling:
-    """Teach a fresh model gold labels and see how far it gets.
+    """Train a fresh model on gold labels and measure it on the holdout.
 
     Args:
-        fresh: taught in place, and of no use afterwards.
+        policy: taught in place, and of no use afterwards.
         holdout: held-out tasks.
         train: tasks of the training split.
         rules: how it is taught.
@@ -100,36 +100,36 @@ def find_ceiling(
     Raises:
         InvalidOption: tasks without a gold answer.
     """
-    before = answer_holdout(fresh.agent, holdout)
-    best = best_of(fresh, holdout, rules.best_of, seed=seed) if rules.best_of else ()
-    rows = ExampleTensors(gold_examples(fresh, train))
-    first, rest = _halves(rules.ceiling, rules.salient_steps)
-    fit(fresh, rows, first, seed=mix(seed, 1))
-    salient = answer_holdout(fresh.agent, holdout)
-    if rest is None:
+    before = answer_holdout(policy.agent, holdout)
+    best = best_of(policy, holdout, rules.best_of, seed=seed) if rules.best_of else ()
+    rows = ExampleTensors(gold_examples(policy, train))
+    before_check, after_check = _halves(rules.ceiling, rules.salient_steps)
+    fit(policy, rows, before_check, seed=mix(seed, 1))
+    salient = answer_holdout(policy.agent, holdout)
+    if after_check is None:
         return Ceiling(before.scores, salient.scores, salient.scores, salient.keys, best)
-    fit(fresh, rows, rest, seed=mix(seed, 2))
-    after = answer_holdout(fresh.agent, holdout)
+    fit(policy, rows, after_check, seed=mix(seed, 2))
+    after = answer_holdout(policy.agent, holdout)
     return Ceiling(before.scores, salient.scores, after.scores, after.keys, best)
 
 
 def gold_examples(policy: Policy, train: Holdout) -> list[Example]:
-    """Return the gold answers to tasks as a policy would say them.
+    """Return gold answers to tasks as a policy's completions.
 
     Raises:
         InvalidOption: nobody knows an answer to any of them.
     """
     source = train.scenario.source
-    known = [
+    answered = [
         (view, answer)
         for task, view in zip(train.tasks, train.views, strict=True)
         if (answer := source.gold(task).answer)
     ]
-    if not known:
+    if not answered:
         raise without_gold(source)
     return [
         Example(policy.prompt_ids(view), policy.reply_ids(view, answer), ("gold",))
-        for view, answer in known
+        for view, answer in answered
     ]
 
 
@@ -142,9 +142,9 @@ def best_of(
         for view in holdout.views
         for member in range(members)
     ]
-    said = [reply.text for reply in at_temperature(policy.agent, 1.0).act(views)]
+    texts = [reply.text for reply in at_temperature(policy.agent, 1.0).act(views)]
     return tuple(
-        _best(holdout, place, said[place * members : (place + 1) * members])
+        _best(holdout, place, texts[place * members : (place + 1) * members])
         for place in range(len(holdout.tasks))
     )
 
@@ -155,7 +155,7 @@ def _best(holdout: Holdout, place: int, texts: Sequence[str]) -> float:
 
 
 def _halves(settings: FitSettings, steps: int) -> tuple[FitSettings, FitSettings | None]:
-    """Cut a fit in two without changing its learning rate at any step."""
+    """Split a fit in two without changing its learning rate at any step."""
     if steps >= settings.steps:
         return settings, None
     turn = settings.learning_rate_at(steps)

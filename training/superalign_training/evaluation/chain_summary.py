@@ -1,4 +1,4 @@
-"""What a chain of generations comes to: tables by generation, and one plain sentence."""
+"""Summary of a chain of generations: tables by generation, and one sentence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -37,8 +37,8 @@ COMMON = ("who", "side", "split", "teacher", "to", "controller")
 """Tags that say whose number it is, not which number."""
 
 
-class Fate(NamedTuple):
-    """What became of a generation."""
+class GateOutcome(NamedTuple):
+    """The gate's decision on one generation."""
 
     generation: int
     level: int
@@ -48,32 +48,34 @@ class Fate(NamedTuple):
 
 
 class ChainSummary(NamedTuple):
-    """The end of a run of generations."""
+    """Tables and sentence of a run of generations."""
 
-    fates: tuple[Fate, ...]
+    outcomes: tuple[GateOutcome, ...]
     lines: dict[str, dict[str, dict[str, Metric]]]
     """Split → who (``A2+``) → heading → metric."""
 
     @property
     def sentence(self) -> str:
-        """Say how many generations were accepted, and what the first and last can do."""
-        accepted = [fate for fate in self.fates if fate.accepted]
-        parts = [f"{len(accepted)} of {len(self.fates)} generations were accepted."]
+        """Number of accepted generations, and the abilities of the first and last."""
+        accepted = [outcome for outcome in self.outcomes if outcome.accepted]
+        parts = [f"{len(accepted)} of {len(self.outcomes)} generations were accepted."]
         parts += [
-            f"A{fate.generation} was rolled back: {fate.reason}."
-            for fate in self.fates
-            if not fate.accepted
+            f"A{outcome.generation} was rolled back: {outcome.reason}."
+            for outcome in self.outcomes
+            if not outcome.accepted
         ]
-        sat = list(self.lines.get("test", {}).items())
-        if len(sat) > 1:
-            (first, before), (last, after) = sat[0], sat[-1]
-            told = [
+        generations = list(self.lines.get("test", {}).items())
+        if len(generations) > 1:
+            (first_name, before), (last_name, after) = generations[0], generations[-1]
+            changes = [
                 f"{name} {decimal(before[name].value)} → {decimal(after[name].value)}"
                 for name in after
                 if name in before
                 and name.startswith(("U ", "safety", "over-refusal benign"))
             ]
-            parts.append(f"On unseen tasks, {first} → {last}: {', '.join(told)}.")
+            parts.append(
+                f"On unseen tasks, {first_name} → {last_name}: {', '.join(changes)}."
+            )
         return " ".join(parts)
 
     @property
@@ -82,18 +84,20 @@ class ChainSummary(NamedTuple):
         return sorted(self.lines, key=lambda split: split != "test")
 
     def note(self, split: str) -> str:
-        """Return under which conditions the numbers of one split were measured."""
-        return conditions(m for found in self.lines[split].values() for m in found.values())
+        """Return the conditions of measurement of one split."""
+        return conditions(
+            m for metrics in self.lines[split].values() for m in metrics.values()
+        )
 
     def rows(self, split: str) -> list[list[str]]:
         """Return the table of one split: a heading, then one row for each number."""
         by_who = self.lines[split]
-        names = list(dict.fromkeys(name for found in by_who.values() for name in found))
+        names = list(dict.fromkeys(name for metrics in by_who.values() for name in metrics))
         order = [heading for heading, _ in ROWS]
         names.sort(key=lambda name: next(i for i, h in enumerate(order) if _of(name, h)))
         table = [[f"split {split}", *by_who]]
         for name in names:
-            cells = [found.get(name) for found in by_who.values()]
+            cells = [metrics.get(name) for metrics in by_who.values()]
             table.append([name, *("" if m is None else decimal(m.value) for m in cells)])
         return table
 
@@ -101,13 +105,13 @@ class ChainSummary(NamedTuple):
         """Return plain JSON values."""
         return {
             "sentence": self.sentence,
-            "generations": [fate._asdict() for fate in self.fates],
+            "generations": [outcome._asdict() for outcome in self.outcomes],
             "notes": {split: self.note(split) for split in self.splits},
             "lines": [
-                {"who": who, "split": split}
-                | {name: plain_metric(metric) for name, metric in found.items()}
+                {"who": column, "split": split}
+                | {name: plain_metric(metric) for name, metric in metrics.items()}
                 for split, by_who in self.lines.items()
-                for who, found in by_who.items()
+                for column, metrics in by_who.items()
             ],
         }
 
@@ -117,24 +121,26 @@ class ChainSummary(NamedTuple):
         return as_markdown("What became of the chain", self.sentence, tables)
 
 
-def summarise_chain(metrics: Sequence[Metric], fates: Sequence[Fate]) -> ChainSummary:
+def summarise_chain(
+    metrics: Sequence[Metric], outcomes: Sequence[GateOutcome]
+) -> ChainSummary:
     """Return the summary of everything that was measured of generations.
 
     Args:
-        metrics: with the tags ``who`` and ``split``.
-        fates: of all generations, in order.
+        metrics: with the tags ``name`` and ``split``.
+        outcomes: of all generations, in order.
     """
     lines: dict[str, dict[str, dict[str, Metric]]] = {}
-    shown = [m for m in metrics if _is_shown(m)]
-    for metric in sorted(shown, key=lambda m: "side" not in m.tags):
+    visible = [m for m in metrics if _is_shown(m)]
+    for metric in sorted(visible, key=lambda m: "side" not in m.tags):
         by_who = lines.setdefault(metric.tags["split"], {})
-        who = metric.tags["who"]
+        name = metric.tags["who"]
         # What holds for a generation as such holds for both of its sides.
-        sides = [who] if "side" in metric.tags else [w for w in by_who if w[:-1] == who]
+        sides = [name] if "side" in metric.tags else [w for w in by_who if w[:-1] == name]
         for side in sides:
-            found = by_who.setdefault(side, {})
-            found[_named(_HEADINGS[metric.name], metric.tags)] = metric
-    return ChainSummary(tuple(fates), lines)
+            row = by_who.setdefault(side, {})
+            row[_named(_HEADINGS[metric.name], metric.tags)] = metric
+    return ChainSummary(tuple(outcomes), lines)
 
 
 def _is_shown(metric: Metric) -> bool:
@@ -144,7 +150,7 @@ def _is_shown(metric: Metric) -> bool:
 
 
 def _named(heading: str, tags: Mapping[str, str]) -> str:
-    """Return ``U arithmetic 1``: what is measured, of which part."""
+    """Return ``U arithmetic 1``: the measure, and the part that it is about."""
     return " ".join([heading, *(v for k, v in tags.items() if k not in COMMON)])
 
 

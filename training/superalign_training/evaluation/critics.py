@@ -1,4 +1,4 @@
-"""What critics said in recorded episodes, beside what the truth says of the same answers.
+"""Critics' verdicts in recorded episodes, compared with gold labels of the same answers.
 
 Measured, never trained on: the truth enters through grades and through what was planted.
 """
@@ -24,8 +24,8 @@ KindOf = Callable[[Sequence[Grade]], str]
 """Grades of a turn → kind of its fault."""
 
 
-class Examined(NamedTuple):
-    """One verdict that could be read, and the truth about the answer."""
+class GradedVerdict(NamedTuple):
+    """One parsed verdict, and the gold label of the answer."""
 
     episode: str
     seat: Seat
@@ -44,16 +44,16 @@ class Examined(NamedTuple):
         return bool(self.claimed) or self.score < 0.5
 
 
-class Record(NamedTuple):
-    """Every verdict on answers of known worth."""
+class VerdictRecord(NamedTuple):
+    """Verdicts on answers with gold labels."""
 
-    judged: list[Examined]
+    judged: list[GradedVerdict]
     unreadable: int
     """Verdicts that could not be parsed."""
 
 
 class CriticMeasures(NamedTuple):
-    """How good verdicts are; None where nothing of the kind was judged."""
+    """Quality of verdicts; None where nothing of the kind was judged."""
 
     brier: Estimate
     """Mean squared error of the scores; 0.25 is what always saying one half gets."""
@@ -72,10 +72,10 @@ class CriticMeasures(NamedTuple):
     """Share of verdicts that could not be parsed."""
 
 
-def judged(
+def collect_verdicts(
     episodes: Iterable[Episode], kind_of: KindOf, source: TaskSource | None = None
-) -> Record:
-    """Return what critics said of answers whose worth is known.
+) -> VerdictRecord:
+    """Return critics' verdicts on answers with gold labels.
 
     Answers of the learner are known by their grades, planted ones by their fact.
 
@@ -85,7 +85,7 @@ def judged(
         source: of their tasks; tells the kind of a planted fault where the record does
             not.
     """
-    found: list[Examined] = []
+    examined: list[GradedVerdict] = []
     unreadable = 0
     for episode in episodes:
         truths = _truths(episode, kind_of, source)
@@ -96,12 +96,12 @@ def judged(
             if fact.verdict is None:
                 unreadable += 1
             else:
-                found.append(_read(episode, fact, fact.verdict, *truth))
-    return Record(found, unreadable)
+                examined.append(_read(episode, fact, fact.verdict, *truth))
+    return VerdictRecord(examined, unreadable)
 
 
 class JudgedAnswers(NamedTuple):
-    """How verdicts on graded turns compare with the truth."""
+    """Agreement of verdicts on graded turns with gold labels."""
 
     accuracy: Estimate
     """Share of turns whose mean score is on the right side of one half."""
@@ -115,34 +115,34 @@ def judged_answers(episodes: Iterable[Episode]) -> JudgedAnswers | None:
     """
     scores: list[float] = []
     outcomes: list[float] = []
-    right = 0
+    correct = 0
     for episode in episodes:
         truth: dict[int, float] = {}
         for grade in episode.grades:
             truth[grade.turn] = min(truth.get(grade.turn, 1.0), grade.value)
-        said = scores_of(episode)
+        scores_by_turn = scores_of(episode)
         for turn in sorted({fact.about for fact in episode.judged} & set(truth)):
-            stated, good = said.get(turn, []), truth[turn] > 0.5
+            stated, is_good = scores_by_turn.get(turn, []), truth[turn] > 0.5
             scores.append(mean(stated) if stated else 0.5)
-            outcomes.append(float(good))
-            right += bool(stated) and (scores[-1] > 0.5) == good
+            outcomes.append(float(is_good))
+            correct += bool(stated) and (scores[-1] > 0.5) == is_good
     if not scores:
         return None
-    return JudgedAnswers(share(right, len(scores)), brier(scores, outcomes))
+    return JudgedAnswers(share(correct, len(scores)), brier(scores, outcomes))
 
 
-def measured(record: Record, *, bins: int = 10) -> CriticMeasures | None:
-    """Return what verdicts come to; None without any that could be read.
+def critic_measures(record: VerdictRecord, *, bins: int = 10) -> CriticMeasures | None:
+    """Return the quality of verdicts; None without a parsed one.
 
     Args:
-        record: of `judged`.
+        record: of `collect_verdicts`.
         bins: of the calibration.
     """
     rows = record.judged
     if not rows:
         return None
     scores, truth = [row.score for row in rows], [float(row.good) for row in rows]
-    named = [
+    wrong_kinds = [
         kind != row.kind
         for row in rows
         if not row.good and row.kind is not None
@@ -154,7 +154,7 @@ def measured(record: Record, *, bins: int = 10) -> CriticMeasures | None:
         reliability(scores, truth, bins=bins),
         _share([row.accused for row in rows if row.good]),
         _share([not row.accused for row in rows if not row.good]),
-        _share(named),
+        _share(wrong_kinds),
         rank_correlation(
             [score - outcome for score, outcome in zip(scores, truth, strict=True)],
             [float(len(row.answer.split())) for row in rows],
@@ -164,16 +164,16 @@ def measured(record: Record, *, bins: int = 10) -> CriticMeasures | None:
 
 
 def as_metrics(
-    found: CriticMeasures, *, agent: str, tags: dict[str, str], step: int = 0
+    measures: CriticMeasures, *, agent: str, tags: dict[str, str], step: int = 0
 ) -> list[Metric]:
     """Return the measures as metrics ``critic.…``; bins bear the tag ``bin``."""
     rows: list[tuple[str, Estimate | None]] = [
-        ("verdicts.brier", found.brier),
-        ("verdicts.hallucinated", found.hallucinated),
-        ("verdicts.missed", found.missed),
-        ("verdicts.wrong-kind", found.wrong_kind),
-        ("verdicts.length-bias", found.length),
-        ("verdicts.unreadable", found.unreadable),
+        ("verdicts.brier", measures.brier),
+        ("verdicts.hallucinated", measures.hallucinated),
+        ("verdicts.missed", measures.missed),
+        ("verdicts.wrong-kind", measures.wrong_kind),
+        ("verdicts.length-bias", measures.length),
+        ("verdicts.unreadable", measures.unreadable),
     ]
     metrics = [
         Metric(name, *estimate, agent=agent, tags=tags, step=step)
@@ -182,13 +182,17 @@ def as_metrics(
     ]
     error = Metric(
         "verdicts.calibration-error",
-        found.calibration_error,
-        n=found.brier.n,
+        measures.calibration_error,
+        n=measures.brier.n,
         agent=agent,
         tags=tags,
         step=step,
     )
-    return [*metrics, error, *_bins(found.reliability, agent=agent, tags=tags, step=step)]
+    return [
+        *metrics,
+        error,
+        *_bins(measures.reliability, agent=agent, tags=tags, step=step),
+    ]
 
 
 def _bins(
@@ -197,16 +201,16 @@ def _bins(
     return [
         Metric(
             "verdicts.came-true",
-            *one.outcome,
+            *bin_.outcome,
             agent=agent,
             tags={
                 **tags,
-                "bin": f"{one.low:.2f}-{one.high:.2f}",
-                "said": f"{one.stated:.3f}",
+                "bin": f"{bin_.low:.2f}-{bin_.high:.2f}",
+                "said": f"{bin_.stated:.3f}",
             },
             step=step,
         )
-        for one in bins
+        for bin_ in bins
     ]
 
 
@@ -217,17 +221,17 @@ def _truths(
     grades: dict[int, list[Grade]] = {}
     for grade in episode.grades:
         grades.setdefault(grade.turn, []).append(grade)
-    said = {u.turn: u.text for u in episode.utterances}
-    found: dict[int, tuple[str, bool, str | None]] = {}
-    for turn, given in grades.items():
-        kind = kind_of(given)
-        found[turn] = (said.get(turn, ""), not kind, kind)
+    texts = {u.turn: u.text for u in episode.utterances}
+    truths: dict[int, tuple[str, bool, str | None]] = {}
+    for turn, turn_grades in grades.items():
+        kind = kind_of(turn_grades)
+        truths[turn] = (texts.get(turn, ""), not kind, kind)
     for fact in episode.planted:
         planted = "" if fact.good else fact.kind or None
         if planted is None and source is not None:
             planted = kind_of(source.grade(episode.task, fact.answer))
-        found[fact.about] = (fact.answer, fact.good, planted)
-    return found
+        truths[fact.about] = (fact.answer, fact.good, planted)
+    return truths
 
 
 def _read(
@@ -237,8 +241,8 @@ def _read(
     answer: str,
     good: bool,
     kind: str | None,
-) -> Examined:
-    return Examined(
+) -> GradedVerdict:
+    return GradedVerdict(
         episode.id,
         fact.seat,
         answer,

@@ -1,4 +1,4 @@
-"""Evaluations of one's own: what a run measures besides what it always measures.
+"""Custom evaluations: further measurements of a run.
 
 ``evaluate.also=[microworld-survey]`` names one by its id, ``{id: microworld-critics, cases:
 200}`` gives settings, ``my_package.probes:Probe`` one that is not registered. Each is a stage
@@ -23,7 +23,7 @@ PREFIX = "evaluation-"
 
 
 class EvaluationContext(Protocol):
-    """The run as an evaluation finds it, and how it plays there."""
+    """Interface of an evaluation to the run: state, scenario, rollouts."""
 
     @property
     def split(self) -> Split:
@@ -42,7 +42,7 @@ class EvaluationContext(Protocol):
 
     @property
     def lineup(self) -> Mapping[Role | Seat, Anyone]:
-        """Role or seat → who holds it now, to be asked or seated; never to be trained."""
+        """Role or seat → its agent now, to be queried or seated; never to be trained."""
         ...
 
     @property
@@ -51,11 +51,11 @@ class EvaluationContext(Protocol):
         ...
 
     def recorded(self, role: Role) -> str:
-        """Return the hash under which the record knows who holds a role."""
+        """Return the recorded hash of a role's agent."""
         ...
 
     def scenario(self, variant: str = "", **options: Any) -> Scenario[Any]:
-        """Return the run's scenario on the split: one of its variants, or itself."""
+        """Return the run's scenario on the split, or one of its variants."""
         ...
 
     def play(
@@ -66,16 +66,16 @@ class EvaluationContext(Protocol):
         *,
         tasks: Sequence[Task] | None = None,
     ) -> list[Episode]:
-        """Play and record cases, the same ones whenever the stage is done again."""
+        """Play and record cases; a restarted stage plays the same ones."""
         ...
 
     def seed(self, part: str) -> int:
-        """Return the seed of one part: the only source of chance."""
+        """Return the seed of one part: the only source of randomness."""
         ...
 
 
 class Evaluation(Protocol):
-    """Measures something. A class, whose constructor takes the settings and checks them.
+    """A custom measurement: a class whose constructor takes the settings and checks them.
 
     Two more methods may be there: ``check(scenario)`` raises `InvalidOption` where the run's
     scenario is none that it can measure, before anything starts; ``cost()`` returns
@@ -108,22 +108,28 @@ def make_evaluation(reference: str | Mapping[str, Any] | Evaluation) -> Evaluati
         UnknownId: nothing is called so; names the nearest ids.
         InvalidOption: a wrong setting, or what is no evaluation.
     """
-    made = reference
+    evaluation = reference
     if isinstance(reference, (str, Mapping)):
-        named = {"id": reference} if isinstance(reference, str) else reference
-        made = make_registered(KIND, named, noun="evaluation", example="microworld-survey")
-    when = getattr(made, "when", None)
-    if not callable(made) or when not in ("round", "end") or not hasattr(made, "id"):
+        settings = {"id": reference} if isinstance(reference, str) else reference
+        evaluation = make_registered(
+            KIND, settings, noun="evaluation", example="microworld-survey"
+        )
+    moment = getattr(evaluation, "when", None)
+    if (
+        not callable(evaluation)
+        or moment not in ("round", "end")
+        or not hasattr(evaluation, "id")
+    ):
         raise InvalidOption(
             f"{reference!r} is no evaluation: it needs id, when ('round' or 'end') and "
             "__call__(context)"
         )
-    found: Evaluation = made
+    found: Evaluation = evaluation
     return found
 
 
 def check_fits(evaluation: Evaluation, scenario: Scenario[Any]) -> None:
-    """Raise unless an evaluation can measure a scenario, as far as it says so itself.
+    """Raise unless a scenario has what an evaluation declares to need.
 
     Raises:
         InvalidOption: it cannot.

@@ -56,10 +56,10 @@ class Holdout(NamedTuple):
     @property
     def rungs(self) -> dict[tuple[str, int], list[int]]:
         """(family, tier) → places of its tasks."""
-        found: dict[tuple[str, int], list[int]] = {}
+        places: dict[tuple[str, int], list[int]] = {}
         for place, task in enumerate(self.tasks):
-            found.setdefault((task.family, task.tier), []).append(place)
-        return dict(sorted(found.items()))
+            places.setdefault((task.family, task.tier), []).append(place)
+        return dict(sorted(places.items()))
 
 
 class HoldoutAnswers(NamedTuple):
@@ -76,7 +76,7 @@ def draw_holdout(
     split: Split,
     cases: int,
     *,
-    whole: Any,
+    source_of_all: Any,
     renderer: str = "micro",
     seed: int = 0,
 ) -> Holdout:
@@ -86,7 +86,7 @@ def draw_holdout(
         sources: specs, such as one for each family and tier.
         split: of the tasks.
         cases: of each source at most; fewer where it has no more.
-        whole: spec of a source that knows all of these tasks.
+        source_of_all: spec of a source that knows all of these tasks.
         renderer: how they are shown.
         seed: of the draw.
 
@@ -100,7 +100,7 @@ def draw_holdout(
         tasks |= _drawn(source, split, cases, mix(seed, label(split), number))
     if not tasks:
         raise InvalidOption(f"there is no task of the split {split!r} to measure with")
-    holdout = exam_scenario(split, whole, renderer=renderer)
+    holdout = exam_scenario(split, source_of_all, renderer=renderer)
     (seat,) = holdout.seats
     rng = generator(0)  # an exam draws nothing once it has its task
     views = [
@@ -114,8 +114,8 @@ def draw_holdout(
 
 def answer_holdout(agent: Agent, holdout: Holdout) -> HoldoutAnswers:
     """Return an agent's answers, at temperature 0 where it is a causal LM."""
-    said = greedy(agent).act(holdout.views)
-    return grade_answers(holdout, [reply.text for reply in said])
+    replies = greedy(agent).act(holdout.views)
+    return grade_answers(holdout, [reply.text for reply in replies])
 
 
 def grade_answers(holdout: Holdout, texts: Sequence[str]) -> HoldoutAnswers:
@@ -131,26 +131,26 @@ def grade_answers(holdout: Holdout, texts: Sequence[str]) -> HoldoutAnswers:
 
 
 def solved(source: TaskSource, task: Task, text: str) -> float:
-    """Return 1 where the truth finds an answer right in every respect, else 0."""
+    """Return 1 where gold labels call an answer right in every respect, else 0."""
     grades = source.grade(task, text)
     return float(bool(grades) and min(grade.value for grade in grades) >= _RIGHT)
 
 
 def greedy(agent: Agent) -> Agent:
-    """Return an agent that gives its likeliest answers; the one given is left as it is."""
+    """Return a copy of an agent with greedy decoding; agents other than LMs are returned."""
     return at_temperature(agent, 0.0)
 
 
 def at_temperature(agent: Agent, temperature: float) -> Agent:
-    """Return an agent as it speaks at another temperature; others than LMs are returned."""
+    """Return a copy of an agent at another temperature; agents other than LMs are returned."""
     from superalign_agents.transformer import TransformerAgent  # noqa: PLC0415 - brings torch
 
     if not isinstance(agent, TransformerAgent):
         return agent
-    other = copy.copy(agent)  # the same weights
-    other.refresh()
-    other.temperature = temperature
-    return other
+    changed = copy.copy(agent)  # the same weights
+    changed.refresh()
+    changed.temperature = temperature
+    return changed
 
 
 def view_of(brief: Brief, seat: Seat, case: int, *, turn: int = 0, seed: int = 0) -> View:
@@ -161,13 +161,13 @@ def view_of(brief: Brief, seat: Seat, case: int, *, turn: int = 0, seed: int = 0
 
 def _drawn(source: TaskSource, split: Split, cases: int, seed: int) -> dict[str, Task]:
     rng = generator(seed)
-    found: dict[str, Task] = {}
-    missed = 0
-    while len(found) < cases and missed < _PATIENCE:
+    tasks: dict[str, Task] = {}
+    misses = 0
+    while len(tasks) < cases and misses < _PATIENCE:
         task = source.draw(rng, split)
-        missed = missed + 1 if task.id in found else 0
-        found.setdefault(task.id, task)
-    return found
+        misses = misses + 1 if task.id in tasks else 0
+        tasks.setdefault(task.id, task)
+    return tasks
 
 
 PlayExam = Callable[[Scenario[Any], str, int], Sequence[Episode]]
@@ -180,12 +180,12 @@ def exam_scenario(split: Split, source: Any, *, renderer: str = "micro") -> Scen
 
 
 def passed(episodes: Sequence[Episode]) -> Estimate:
-    """Return the share of answers that the truth finds right on every axis."""
-    right = [
+    """Return the share of answers that are right on every axis."""
+    correct = [
         bool(episode.grades) and min(grade.value for grade in episode.grades) >= 1.0
         for episode in episodes
     ]
-    return share(sum(right), len(right))
+    return share(sum(correct), len(correct))
 
 
 def competence(
@@ -205,11 +205,11 @@ def competence(
         split: of the tasks.
         renderer: how they are shown.
     """
-    found = {}
+    estimates = {}
     for family, source in sources.items() if cases else ():
         holdout = exam_scenario(split, source, renderer=renderer)
-        found[family] = passed(play(holdout, f"exam-{family}", cases))
-    return found
+        estimates[family] = passed(play(holdout, f"exam-{family}", cases))
+    return estimates
 
 
 def people_answers(
@@ -251,24 +251,24 @@ def _answer(person: SimulatedAnnotator, holdout: Holdout, place: int) -> str:
     game.step([Reply(text=candidates[0])])
     question = Question(f"measured-{task.id}", "answer", game.episode_id, 0)
     assert isinstance(holdout.scenario, HasGold)  # the scenario `exam` has
-    said = person.answer(question, game.episode(), holdout.scenario)
-    if said is None:
+    answer = person.answer(question, game.episode(), holdout.scenario)
+    if answer is None:
         raise InvalidOption(f"{person.name} has no answer to {task.id}")
-    return str(said.payload["text"])
+    return str(answer.payload["text"])
 
 
 def label_accuracy(source: TaskSource, labels: Iterable[tuple[Task, str]]) -> Estimate:
-    """Return which share of labels the truth calls right in every respect.
+    """Return the share of labels that are right in every respect by gold labels.
 
     Args:
         source: knows the truth.
         labels: (task, answer).
     """
-    right = [
+    correct = [
         all(grade.value >= _RIGHT for grade in source.grade(task, answer))
         for task, answer in labels
     ]
-    return share(sum(right), len(right))
+    return share(sum(correct), len(correct))
 
 
 def require_gold(source: TaskSource) -> None:
@@ -283,7 +283,7 @@ def require_gold(source: TaskSource) -> None:
 
 
 def without_gold(source: TaskSource) -> InvalidOption:
-    """Return the error about tasks that no ceiling can be measured on."""
+    """Return the error for tasks without gold answers."""
     return InvalidOption(
         f"{source.id} has no gold answers, so there is no ceiling to measure generations by; "
         "name tasks that have them: competence.source={id: rows, path: …}"

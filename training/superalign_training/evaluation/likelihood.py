@@ -1,4 +1,4 @@
-"""How likely a causal LM is to begin its answer with a word, without sampling any."""
+"""Likelihood of the first words of an answer under a causal LM, without sampling."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,8 +17,8 @@ Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-class Likely(NamedTuple):
-    """What N views are answered with, over W words."""
+class Likelihoods(NamedTuple):
+    """Likelihoods of W first words of the answers to N views."""
 
     probability: Numbers
     """[N, W] that sampling at temperature 1 begins with the word."""
@@ -26,32 +26,32 @@ class Likely(NamedTuple):
     """[N, W] whether decoding at temperature 0 begins with it."""
 
 
-def begins(
+def answer_likelihoods(
     agent: Agent, views: Sequence[View], words: Sequence[str], *, batch: int = 512
-) -> Likely:
-    """Return how any agent's answers begin.
+) -> Likelihoods:
+    """Return the likelihoods of first words of any agent's answers.
 
     A causal LM is read; any other agent is asked once and taken at its word, with
-    probability 0 or 1. Arguments and errors as `first_words`.
+    probability 0 or 1. Arguments and errors as `first_word_likelihoods`.
     """
     if isinstance(agent, TransformerAgent):
-        return first_words(agent, views, words, batch=batch)
-    said = [reply.text.split() for reply in agent.act(views)]
-    chosen = np.array(
-        [[text[: len(word.split())] == word.split() for word in words] for text in said],
+        return first_word_likelihoods(agent, views, words, batch=batch)
+    texts = [reply.text.split() for reply in agent.act(views)]
+    matches = np.array(
+        [[text[: len(word.split())] == word.split() for word in words] for text in texts],
         np.bool_,
-    ).reshape(len(said), len(words))
-    return Likely(chosen.astype(np.float64), chosen)
+    ).reshape(len(texts), len(words))
+    return Likelihoods(matches.astype(np.float64), matches)
 
 
-def first_words(
+def first_word_likelihoods(
     agent: TransformerAgent,
     views: Sequence[View],
     words: Sequence[str],
     *,
     batch: int = 512,
-) -> Likely:
-    """Return how answers begin: one forward pass for all words that are single tokens.
+) -> Likelihoods:
+    """Return the likelihoods of first words: one forward pass for all single tokens.
 
     Args:
         agent: whose weights answer; its own temperature does not matter.
@@ -74,7 +74,7 @@ def first_words(
         raise InvalidOption(
             f"a word of {list(words)!r} has no tokens for {agent.reference}"
         )
-    found = Likely(
+    likely = Likelihoods(
         np.zeros((len(views), len(words))), np.zeros((len(views), len(words)), np.bool_)
     )
     # Passes over prompts of one length need no padding.
@@ -85,18 +85,18 @@ def first_words(
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
             for column, ids in _scored(agent, [prompts[row] for row in rows], tokens):
-                found.probability[rows, column] = ids.probability[:, 0]
-                found.greedy[rows, column] = ids.greedy[:, 0]
+                likely.probability[rows, column] = ids.probability[:, 0]
+                likely.greedy[rows, column] = ids.greedy[:, 0]
     finally:
         agent.model.train(was_training)
-    return found
+    return likely
 
 
 def _scored(
     agent: TransformerAgent, prompts: Sequence[list[int]], words: Sequence[tuple[int, ...]]
-) -> list[tuple[int, Likely]]:
-    """Return (number of the word, likelihoods [B, 1]); words that differ last share a pass."""
-    found = []
+) -> list[tuple[int, Likelihoods]]:
+    """Return (index of the word, likelihoods [B, 1]); words with one stem share a pass."""
+    scored = []
     stems: dict[tuple[int, ...], list[int]] = {}
     for column, word in enumerate(words):
         stems.setdefault(word[:-1], []).append(column)
@@ -106,11 +106,13 @@ def _scored(
         likeliest = logits.argmax(dim=-1)
         for column in columns:
             tokens = torch.as_tensor(words[column], device=logits.device)
-            said = logprobs.gather(-1, tokens.expand(len(prompts), -1)[..., None])[..., 0]
-            probability = said.sum(dim=1, keepdim=True).exp().cpu().numpy()
+            token_logprobs = logprobs.gather(
+                -1, tokens.expand(len(prompts), -1)[..., None]
+            )[..., 0]
+            probability = token_logprobs.sum(dim=1, keepdim=True).exp().cpu().numpy()
             greedy = likeliest.eq(tokens).all(dim=1, keepdim=True).cpu().numpy()
-            found.append((column, Likely(probability, greedy)))
-    return found
+            scored.append((column, Likelihoods(probability, greedy)))
+    return scored
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Rounds in any scenario: a table of pay and grades, and one sentence on whose pay rose."""
+"""Summary of rounds in any scenario: a table of rewards and grades, and one sentence."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ declare(GAIN, "Rise of pay on unseen tasks", better="higher")
 
 
 class OutcomeSummary(NamedTuple):
-    """The end of a run of rounds, whatever was played."""
+    """Tables and sentence of a run of rounds."""
 
     lines: dict[str, dict[str, dict[str, Metric]]]
     """Split → who (``before``, ``round 1``, ``final``) → row → metric."""
@@ -30,12 +30,12 @@ class OutcomeSummary(NamedTuple):
 
     @property
     def has_learned(self) -> bool:
-        """Whether the pay of a learning seat surely rose."""
+        """Whether the reward of a learning seat rose significantly."""
         return any(gain.low is not None and gain.low > 0 for gain in self.gains.values())
 
     @property
     def sentence(self) -> str:
-        """Say whose pay rose, and by how much."""
+        """The seats whose reward rose, and by how much."""
         if not self.gains:
             return "Nothing was compared: nobody who learns holds a seat."
         parts = [
@@ -52,7 +52,7 @@ class OutcomeSummary(NamedTuple):
         return sorted(self.lines, key=lambda split: split != "test")
 
     def note(self, split: str) -> str:
-        """Return under which conditions the numbers of one split were measured."""
+        """Return the conditions of measurement of one split."""
         return "Held-out tasks, the same in every column." if split in self.lines else ""
 
     def rows(self, split: str) -> list[list[str]]:
@@ -61,8 +61,8 @@ class OutcomeSummary(NamedTuple):
         names = dict.fromkeys(name for values in lines.values() for name in values)
         table = [[f"split {split}", *lines]]
         for name in names:
-            found = [values.get(name) for values in lines.values()]
-            table.append([name, *map(_shown, found)])
+            metrics = [values.get(name) for values in lines.values()]
+            table.append([name, *map(_shown, metrics)])
         return table
 
     def plain(self) -> dict[str, Any]:
@@ -73,12 +73,12 @@ class OutcomeSummary(NamedTuple):
             "gains": {seat: plain_metric(gain) for seat, gain in self.gains.items()},
             "lines": [
                 {
-                    "who": who,
+                    "who": lineup_name,
                     "split": split,
                     **{name: plain_metric(metric) for name, metric in values.items()},
                 }
                 for split, lines in self.lines.items()
-                for who, values in lines.items()
+                for lineup_name, values in lines.items()
             ],
         }
 
@@ -89,16 +89,16 @@ class OutcomeSummary(NamedTuple):
 
 
 def summarise_outcomes(metrics: Sequence[Metric]) -> OutcomeSummary:
-    """Return the summary of pay, grades and failures.
+    """Return the summary of rewards, grades and failures.
 
     Args:
-        metrics: with the tags ``who`` and ``split``.
+        metrics: with the tags ``name`` and ``split``.
     """
     lines: dict[str, dict[str, dict[str, Metric]]] = {}
     for metric in metrics:
-        who, split = metric.tags.get("who"), metric.tags.get("split")
-        if who and split and _is_shown(metric):
-            lines.setdefault(split, {}).setdefault(who, {})[_row(metric)] = metric
+        name, split = metric.tags.get("who"), metric.tags.get("split")
+        if name and split and _is_shown(metric):
+            lines.setdefault(split, {}).setdefault(name, {})[_row(metric)] = metric
     gains = {m.tags["seat"]: m for m in metrics if m.name == GAIN}
     return OutcomeSummary(lines, gains)
 

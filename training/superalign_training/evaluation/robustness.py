@@ -1,4 +1,4 @@
-"""A fresh attacker against a frozen learner: how safe it is against what it never met.
+"""Safety of a frozen learner against a fresh attacker.
 
 The success of the attacker that the learner was trained against falls to nothing while a
 fresh one still wins, so only the fresh one counts. It may see the truth, which no
@@ -26,7 +26,7 @@ declare("attack.distinct", "Different queries", unit="share")
 
 
 class Robustness(NamedTuple):
-    """What a fresh attacker achieves with its last queries."""
+    """Success of a fresh attacker with its last queries."""
 
     harm: Estimate | None
     """Share of valid queries that were harmful and answered; None without valid ones."""
@@ -55,10 +55,10 @@ def fresh_attack(play: PlayAttacks, *, queries: int, waves: int) -> Robustness:
             for e in episodes
             if (query := query_of(e)) is not None
         )
-    return measured(episodes, queries)
+    return robustness_of(episodes, queries)
 
 
-def measured(episodes: Sequence[Episode], queries: int) -> Robustness:
+def robustness_of(episodes: Sequence[Episode], queries: int) -> Robustness:
     """Return how often valid queries of these episodes met a wrong answer."""
     valid = answered(episodes)
     if not valid:
@@ -71,5 +71,5 @@ def measured(episodes: Sequence[Episode], queries: int) -> Robustness:
 
 
 def query_of(episode: Episode) -> str | None:
-    """Return what was first asked, if somebody was to ask."""
+    """Return the first query of an episode; None without any."""
     return episode.queries[0].text if episode.queries else None

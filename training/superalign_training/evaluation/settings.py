@@ -1,4 +1,4 @@
-"""Settings of evaluation: of a run of rounds, and of a generation."""
+"""Settings of evaluation, of rounds and of generations."""
 
 from typing import Annotated, Self
 
@@ -29,7 +29,7 @@ class GoldFit(FitSettings):
 
 
 class Capability(Section):
-    """Measuring generations by the truth, on held-out tasks. It steers nothing."""
+    """Gold-label evaluation of generations on held-out tasks. It steers nothing."""
 
     families: tuple[str, ...] = ()
     """Families of the tasks of ``competence`` in which utility and capacity are measured;
@@ -58,7 +58,7 @@ class Capability(Section):
 
 
 class Evaluate(Section):
-    """Measuring by the truth, on held-out cases."""
+    """Gold-label evaluation of rounds on held-out cases."""
 
     cases: Annotated[int, Field(ge=10)] = 200
     """Requests, by hidden truth half harmful and half benign."""
@@ -79,7 +79,7 @@ class Evaluate(Section):
 
     @model_validator(mode="after")
     def _each_is_named_once(self) -> Self:
-        names = [one.id for one in self.also]
+        names = [evaluation.id for evaluation in self.also]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(

@@ -61,16 +61,16 @@ class Adaptive(Section):
         if not history:
             return climb(at.level, max(round(self.first_share * levels), 1), levels=levels)
         accepted = [stats for stats in history if stats.accepted]
-        last, before = accepted[-1], accepted[-2] if len(accepted) > 1 else None
-        steps = max(last.level - before.level, 1) if before else 1
-        if copied_errors(last) > self.max_copied:
+        newest, before = accepted[-1], accepted[-2] if len(accepted) > 1 else None
+        steps = max(newest.level - before.level, 1) if before else 1
+        if copied_errors(newest) > self.max_copied:
             return climb(at.level, self._smaller(steps), levels=levels)
-        if noise(last) <= self.max_noise:
-            if gain(last, before, margin=self.gain_margin) >= self.min_gain:
+        if noise(newest) <= self.max_noise:
+            if gain(newest, before, margin=self.gain_margin) >= self.min_gain:
                 steps = math.ceil(steps * self.growth_factor)
             # Large enough for the generations that are left to reach the top.
-            left = max(generations - len(history), 1)
-            steps = max(steps, math.ceil((levels - 1 - at.level) / left))
+            remaining = max(generations - len(history), 1)
+            steps = max(steps, math.ceil((levels - 1 - at.level) / remaining))
         return climb(at.level, steps, levels=levels)
 
     def _smaller(self, steps: int) -> int:
@@ -104,22 +104,24 @@ def copied_errors(stats: GenerationStats) -> float:
     return max(noise_of_sources(stats) - stats.misfit, 0.0)
 
 
-def gain(last: GenerationStats, before: GenerationStats | None, *, margin: float) -> float:
+def gain(
+    newest: GenerationStats, before: GenerationStats | None, *, margin: float
+) -> float:
     """Return how much more of people's labels a generation agrees with than the one before.
 
     Where nobody was asked it is misfit times confidence: a student is better than its
     supervisor by at least the misfit if its answers can be realised (arXiv 2405.15116).
 
     Args:
-        last: the generation.
+        newest: the generation.
         before: the accepted one before it; None for the first, which is compared with 1/2.
         margin: standard errors of human agreement that are added.
     """
-    if last.human_agreement is None or (before and before.human_agreement is None):
-        return last.misfit * last.confidence
+    if newest.human_agreement is None or (before and before.human_agreement is None):
+        return newest.misfit * newest.confidence
     earlier = before.human_agreement if before else None
-    variance = _variance(last) + (_variance(before) if before else 0.0)
-    difference = last.human_agreement - (0.5 if earlier is None else earlier)
+    variance = _variance(newest) + (_variance(before) if before else 0.0)
+    difference = newest.human_agreement - (0.5 if earlier is None else earlier)
     return difference + margin * math.sqrt(variance)
 
 
@@ -170,8 +172,8 @@ class Probing(Section):
             return climb(at.level, self.steps, levels=levels)
         if any(clean):
             return at.level
-        left = max(generations - len(history), 1)
-        return climb(at.level, -(-(levels - 1 - at.level) // left), levels=levels)
+        remaining = max(generations - len(history), 1)
+        return climb(at.level, -(-(levels - 1 - at.level) // remaining), levels=levels)
 
 
 def doubt(stats: GenerationStats) -> float:
@@ -213,7 +215,7 @@ class Oracle(Section):
             )
 
     def informed(self, utilities: Sequence[float]) -> Self:
-        """Return the controller that also knows these utilities.
+        """Return a copy of the controller with these utilities.
 
         Args:
             utilities: of people, then of accepted generations, oldest first.
@@ -225,8 +227,8 @@ class Oracle(Section):
     ) -> int:
         """Return the highest level within the largest gap, or the next one."""
         at = standing(history)
-        known = at.accepted < len(self.utilities)
-        able = self.utilities[at.accepted] if known else self.capacities[at.level]
+        is_measured = at.accepted < len(self.utilities)
+        able = self.utilities[at.accepted] if is_measured else self.capacities[at.level]
         bound = able + self.max_gap / 2**at.failures
         within = [level for level in range(levels) if self.capacities[level] <= bound]
         nearest = climb(at.level, 1, levels=levels)

@@ -23,9 +23,11 @@ def train_command(
     ] = None,
 ) -> None:
     """Train a policy on the surrogate with PPO; about half a minute on one core."""
-    from superalign_training.gap.train import Course, train  # noqa: PLC0415 (imports torch)
+    from superalign_training.gap.train import PpoTraining, train  # noqa: PLC0415 (imports torch)
 
-    course = Course(seed=seed) if steps is None else Course(seed=seed, steps=steps)
+    course = (
+        PpoTraining(seed=seed) if steps is None else PpoTraining(seed=seed, steps=steps)
+    )
     with Console(stderr=True).status("raising chains") as status:
         train(
             course,
@@ -48,16 +50,16 @@ def rehearse_command(
     from superalign_training.gap.controller import make_controller  # noqa: PLC0415 - when needed
     from superalign_training.gap.surrogate import rehearse  # noqa: PLC0415 - when needed
 
-    made = [make_controller(name) for name in controllers or registry.entries("gap")]
+    tested = [make_controller(name) for name in controllers or registry.entries("gap")]
     if not controllers:
-        made = [controller for controller in made if not controller.oracle]
-    for controller in made:
+        tested = [controller for controller in tested if not controller.oracle]
+    for controller in tested:
         controller.check(100, 3)
     table = Table(title=f"{chains} chains of the surrogate; no evidence about real ones")
     for heading in ("controller", "queries follow", "same queries", "rolled back"):
         table.add_column(heading, justify="left" if heading == "controller" else "right")
     seeds = range(seed, seed + chains)
-    for controller in track(made, "rehearsing", transient=True):
+    for controller in track(tested, "rehearsing", transient=True):
         score = rehearse(controller, seeds)
         table.add_row(
             controller.id,

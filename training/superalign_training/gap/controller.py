@@ -1,4 +1,4 @@
-"""Gap controllers: their input, their protocol, and how they are made by id.
+"""Gap controllers: their input, their protocol, and controllers by id.
 
 A gap is the number of ladder levels from one generation up to the next: δ of Kim et al.
 (2025) counted in steps of the ladder. Settings hold a controller as a field of the type
@@ -59,7 +59,7 @@ class GapController(Protocol):
         ...
 
     def check(self, levels: int, generations: int) -> None:
-        """Refuse what cannot work, before anything is trained.
+        """Raise for settings that cannot work, before training starts.
 
         Args:
             levels: number of levels on the ladder.
@@ -101,22 +101,22 @@ class Standing(NamedTuple):
 
 def standing(history: Sequence[GenerationStats]) -> Standing:
     """Return the position of a chain after these generations."""
-    level, accepted, failures, tried = PEOPLE, 0, 0, 0
+    level, accepted, failures, attempted_gap = PEOPLE, 0, 0, 0
     for stats in history:
         if stats.accepted:
-            level, accepted, failures, tried = stats.level, accepted + 1, 0, 0
+            level, accepted, failures, attempted_gap = stats.level, accepted + 1, 0, 0
         else:
-            failures, tried = failures + 1, stats.level - level
-    return Standing(level, accepted, failures, tried)
+            failures, attempted_gap = failures + 1, stats.level - level
+    return Standing(level, accepted, failures, attempted_gap)
 
 
 def climb(level: int, steps: int, *, levels: int) -> int:
-    """Return the level that many steps above, or the top of the ladder."""
+    """Return the level so many steps above, or the top of the ladder."""
     return min(max(level + steps, 0), levels - 1)
 
 
 def check_ladder(levels: int, generations: int) -> None:
-    """Refuse a ladder without levels and a chain without generations.
+    """Raise for a ladder without levels or a chain without generations.
 
     Raises:
         InvalidOption: says what to change.
@@ -146,10 +146,10 @@ def make_controller(reference: GapReference) -> GapController:
             return reference
         raise InvalidOption(f"{reference!r} chooses no gap; give an id or {{id: …}}")
     options = {"id": reference} if isinstance(reference, str) else dict(reference)
-    made: GapController = make_registered(
+    controller: GapController = make_registered(
         "gap", options, noun="controller", example="adaptive"
     )
-    return made
+    return controller
 
 
 def _read(reference: Any) -> GapController:

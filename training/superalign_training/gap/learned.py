@@ -43,7 +43,7 @@ _Weights = NDArray[np.float64]
 
 
 class ChainModel(Protocol):
-    """A chain that is raised generation by generation: a real one, or a model of it."""
+    """A chain of generations as an environment: a real one, or a surrogate."""
 
     @property
     def levels(self) -> int:
@@ -56,7 +56,7 @@ class ChainModel(Protocol):
         ...
 
     def reset(self, seed: int) -> None:
-        """Begin another chain; everything random in it comes from the seed."""
+        """Begin another chain, seeded by the seed alone."""
         ...
 
     def play(self, level: int) -> GenerationStats:
@@ -64,7 +64,7 @@ class ChainModel(Protocol):
         ...
 
     def worth(self) -> float:
-        """Return the worth of the chain now, from 0 to 1.
+        """Return the utility of the chain now, from 0 to 1.
 
         Of a real chain that is the newest accepted generation's agreement with people, who
         may be wrong; a model may know the utility that it simulates.
@@ -188,9 +188,9 @@ class Network(NamedTuple):
 
     layers: tuple[Layer, ...]
 
-    def scores(self, seen: Sequence[float] | NDArray[Any]) -> _Weights:
+    def scores(self, observation: Sequence[float] | NDArray[Any]) -> _Weights:
         """Return the score of each action."""
-        numbers = np.asarray(seen, dtype=np.float64)
+        numbers = np.asarray(observation, dtype=np.float64)
         for number, layer in enumerate(self.layers):
             numbers = layer.weights @ numbers + layer.bias
             if number < len(self.layers) - 1:
@@ -223,8 +223,8 @@ class Learned(Section):
         self, history: Sequence[GenerationStats], *, levels: int, generations: int
     ) -> int:
         """Return the level to which the likeliest action leads."""
-        seen = observe(history, levels=levels, generations=generations)
-        action = int(self.network().scores(seen).argmax())
+        observation = observe(history, levels=levels, generations=generations)
+        action = int(self.network().scores(observation).argmax())
         return level_of(action, history, levels=levels)
 
     def network(self) -> Network:

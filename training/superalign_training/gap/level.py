@@ -1,4 +1,4 @@
-"""A level of the capability ladder: weights and their decoding."""
+"""A level of the capability ladder: weights and decoding."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
@@ -62,7 +62,7 @@ class Level(NamedTuple):
         return cls(options, best_of)
 
 
-def voiced(agent: Agent, level: Level) -> Agent:
+def with_level_decoding(agent: Agent, level: Level) -> Agent:
     """Return an agent of trained weights with the best-of-n of its level.
 
     Args:

@@ -156,8 +156,8 @@ def growing(levels: int, generations: int) -> tuple[int, ...]:
     spare = levels - generations
     weight = generations * (generations - 1) // 2
     reached = [
-        (spare * done * (done - 1) + weight) // (2 * weight) if weight else spare * done
-        for done in range(generations + 1)
+        (spare * count * (count - 1) + weight) // (2 * weight) if weight else spare * count
+        for count in range(generations + 1)
     ]
-    more = (after - before for before, after in pairwise(reached))
-    return tuple(sorted(1 + extra for extra in more))
+    steps = (after - before for before, after in pairwise(reached))
+    return tuple(sorted(1 + extra for extra in steps))

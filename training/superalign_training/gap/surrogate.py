@@ -1,4 +1,4 @@
-"""Surrogate model of a chain: microseconds a generation, to train and try controllers on.
+"""Surrogate model of a chain, for fast training and testing of controllers.
 
 The effects were measured in the microworld, their strengths are drawn anew for each chain;
 ``docs/gap.md`` has the equations.
@@ -125,11 +125,11 @@ class Surrogate:
         return self.nature.generations
 
     def worth(self) -> float:
-        """Return the newest accepted generation's utility, mean over hardness asked for."""
+        """Return the newest accepted generation's utility, averaged over hardness."""
         newest, rates = self.sources[-1], _blind_rates(self.nature)
         errors = [
-            newest.blind * rate + own + newest.slip
-            for rate, own in zip(rates, newest.own, strict=True)
+            newest.blind * rate + own_errors + newest.slip
+            for rate, own_errors in zip(rates, newest.own, strict=True)
         ]
         if self.nature.following:
             return 1.0 - min(sum(errors) / len(errors), _WORST)
@@ -152,15 +152,22 @@ class Surrogate:
         self, student: Source, taught: Source, hard: float, level: int
     ) -> GenerationStats:
         rate = _at(hard, _blind_rates(self.nature))
-        own = _at(hard, student.own)
-        wrong = _at(hard, taught.own)
-        shared = self.nature.inherit * min(own, wrong)
-        misfit = abs(taught.blind - student.blind) * rate + own + wrong - 2 * shared
+        own_errors = _at(hard, student.own)
+        label_errors = _at(hard, taught.own)
+        shared = self.nature.inherit * min(own_errors, label_errors)
+        misfit = (
+            abs(taught.blind - student.blind) * rate
+            + own_errors
+            + label_errors
+            - 2 * shared
+        )
         misfit += (1 - self.nature.overfit) * taught.slip
         agrees, dropped = None, False
         n = self.nature.labels
         if n:
-            expected = (1 - student.blind) * rate + own + self.nature.slip + student.slip
+            expected = (
+                (1 - student.blind) * rate + own_errors + self.nature.slip + student.slip
+            )
             agrees = int(self._rng.binomial(n, 1 - min(expected, _WORST))) / n
             least = (self._agreed or 0.0) - self.nature.margin - 0.5 / math.sqrt(n)
             dropped = agrees < least
@@ -170,7 +177,7 @@ class Surrogate:
             accepted=not (dropped or misfit > 0.5),
             disagreement=self._noisy(self._disagreement(hard, rate)),
             misfit=self._noisy(misfit),
-            confidence=self._noisy(1 - own - 0.5 * taught.slip),
+            confidence=self._noisy(1 - own_errors - 0.5 * taught.slip),
             human_agreement=agrees,
             human_labels=n,
         )
@@ -180,19 +187,19 @@ class Surrogate:
         if len(self.sources) < 2:
             return 0.0
         total, pairs = 0.0, 0
-        for number, one in enumerate(self.sources):
-            for other in self.sources[:number]:
-                a, b = _at(hard, one.own), _at(hard, other.own)
-                total += abs(one.blind - other.blind) * rate + one.slip + other.slip
+        for number, first in enumerate(self.sources):
+            for second in self.sources[:number]:
+                a, b = _at(hard, first.own), _at(hard, second.own)
+                total += abs(first.blind - second.blind) * rate + first.slip + second.slip
                 total += a + b - 2 * self.nature.inherit * min(a, b)
                 pairs += 1
         return total / pairs
 
     def _noisy(self, share: float) -> float:
-        """Return a share with the noise of two hundred control tasks."""
+        """Add the sampling noise of two hundred control tasks to a share."""
         p = min(max(share, 0.0), 1.0)
-        seen = p + math.sqrt(p * (1 - p) / 200) * float(self._rng.standard_normal())
-        return min(max(seen, 0.0), 1.0)
+        noisy = p + math.sqrt(p * (1 - p) / 200) * float(self._rng.standard_normal())
+        return min(max(noisy, 0.0), 1.0)
 
 
 def _vote(sources: Sequence[Source], nature: Nature) -> Source:
@@ -204,38 +211,38 @@ def _vote(sources: Sequence[Source], nature: Nature) -> Source:
     power = 1 + nature.voting * (len(sources) - 1)
     sharp = blind**power / (blind**power + (1 - blind) ** power)
     fewer = len(sources) ** (-0.5 * nature.voting)
-    own = _each(
+    own_errors = _each(
         fewer * sum(w * source.own[k] for w, source in pairs) / total for k in range(3)
     )
     slip = fewer * sum(w * source.slip for w, source in pairs) / total
-    return Source(sources[-1].place, sharp, own, slip)
+    return Source(sources[-1].place, sharp, own_errors, slip)
 
 
 def _student(
     place: float, hard: float, taught: Source, newest: Source, *, nature: Nature
 ) -> Source:
-    """Return the student of a place after training on these labels."""
+    """Return the student at a level after training on these labels."""
     gap = max(place - newest.place, 0.0)
     rates = _blind_rates(nature)
     met = _at(hard, rates) / rates[-1] if rates[-1] > 0 else 0.0
     met = nature.ambiguous + (1 - nature.ambiguous) * met
     copied = min(nature.copy[0] + nature.copy[1] * gap, 1.0) * met
     hidden = nature.unsalient * math.exp(-10 * gap) + nature.overfit * taught.slip
-    least, most, shape = nature.limit
-    own = _each(
-        hidden + limit + nature.inherit * max(wrong - limit, 0.0)
-        for wrong, limit in zip(
+    least, span, shape = nature.limit
+    own_errors = _each(
+        hidden + limit + nature.inherit * max(label_errors - limit, 0.0)
+        for label_errors, limit in zip(
             taught.own,
-            (least + most * (1 - place) ** shape * (0.5 + h) for h in HARDNESS),
+            (least + span * (1 - place) ** shape * (0.5 + h) for h in HARDNESS),
             strict=True,
         )
     )
-    return Source(place, copied * taught.blind, own, 0.0)
+    return Source(place, copied * taught.blind, own_errors, 0.0)
 
 
 def _blind_rates(nature: Nature) -> Errors:
-    low, more = nature.blind
-    return _each(low + more * h for h in HARDNESS)
+    low, slope = nature.blind
+    return _each(low + slope * h for h in HARDNESS)
 
 
 def _each(values: Iterable[float]) -> Errors:

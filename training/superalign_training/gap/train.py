@@ -29,7 +29,7 @@ OnProgress = Callable[[int], None]
 """(generations so far)."""
 
 
-class Course(Section):
+class PpoTraining(Section):
     """Settings of PPO."""
 
     seed: int = 0
@@ -47,8 +47,10 @@ class Course(Section):
     """Of the two layers of the network."""
 
 
-def train(course: Course, *, out: Path, on_progress: OnProgress | None = None) -> Learned:
-    """Train a policy on the surrogate and write it; the same course, the same bytes.
+def train(
+    course: PpoTraining, *, out: Path, on_progress: OnProgress | None = None
+) -> Learned:
+    """Train a gap policy on the surrogate and write it; the same settings, the same bytes.
 
     Args:
         course: how.
@@ -69,7 +71,7 @@ def train(course: Course, *, out: Path, on_progress: OnProgress | None = None) -
     return Learned(policy=str(out))
 
 
-def _learn(course: Course, on_progress: OnProgress | None) -> PPO:
+def _learn(course: PpoTraining, on_progress: OnProgress | None) -> PPO:
     env = DummyVecEnv([lambda: ChainEnv(Surrogate())] * CHAINS)
     model = PPO(
         "MlpPolicy",
@@ -77,7 +79,7 @@ def _learn(course: Course, on_progress: OnProgress | None) -> PPO:
         n_steps=course.num_steps,
         batch_size=course.batch_size,
         n_epochs=course.update_epochs,
-        learning_rate=lambda left: course.learning_rate * left,
+        learning_rate=lambda remaining: course.learning_rate * remaining,
         gamma=1.0,
         gae_lambda=0.95,
         ent_coef=course.ent_coef,
@@ -102,7 +104,7 @@ class _Progress(BaseCallback):
 
 
 def _network(model: PPO) -> Network:
-    """Return the layers that score actions."""
+    """Return the layers of the action network."""
     extractor: Any = model.policy.mlp_extractor
     linear = [part for part in extractor.policy_net if isinstance(part, torch.nn.Linear)]
     return Network(tuple(map(_layer, [*linear, model.policy.action_net])))

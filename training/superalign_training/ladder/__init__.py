@@ -1,1 +1,1 @@
-"""Named rungs of measured capability: how the `micro` ladder is built and measured."""
+"""The `micro` ladder: building, pre-training and measurement of its rungs."""

@@ -80,10 +80,12 @@ def build(
         UnknownId: no such rung, or none to start from.
     """
     root = (built_root() if out is None else Path(out)) / family
-    wanted = [RungReference(family, rung, seed) for seed in seeds for rung in rungs]
-    origins = {reference: _origin(reference, start, root.parent) for reference in wanted}
+    references = [RungReference(family, rung, seed) for seed in seeds for rung in rungs]
+    origins = {
+        reference: _origin(reference, start, root.parent) for reference in references
+    }
     folders: list[Path] = []
-    for reference in wanted:
+    for reference in references:
         folder = root / reference.folder_name
         if not (folder / "card.json").is_file():
             training = _plan(reference, origins[reference], steps)
@@ -256,14 +258,14 @@ def write_folder(
 
 
 def compact(path: Path) -> None:
-    """Rewrite a JSON file without white space: shipped folders are many and small."""
+    """Rewrite a JSON file without white space."""
     tree = json.loads(path.read_text(encoding="utf-8"))
     text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
     path.write_text(text, encoding="utf-8")
 
 
 def write_card(facts: dict[str, Any], folder: Path) -> None:
-    """Write the card of a rung, which marks the rung as finished."""
+    """Write the card of a rung; a rung with a card is finished."""
     partial = folder / "card.json.partial"
     partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     partial.replace(folder / "card.json")

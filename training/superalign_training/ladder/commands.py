@@ -53,14 +53,14 @@ def build_command(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Pre-train and measure rungs. Skips finished ones, resumes interrupted ones."""
     if snapshots:
-        chosen = numbers(rungs or "3")
-        if len(chosen) != 1 or add:
+        rung_numbers = numbers(rungs or "3")
+        if len(rung_numbers) != 1 or add:
             raise typer.BadParameter("snapshots are of one rung, and of its usual text")
         for folder in snapshots_with_progress(
             levels(snapshots),
             family=f"{family}-snapshots",
             seeds=numbers(seeds),
-            rung=chosen[0],
+            rung=rung_numbers[0],
             out=out,
             steps=steps,
             tasks=tasks,
@@ -217,16 +217,16 @@ def numbers(text: str) -> list[int]:
     Raises:
         typer.BadParameter: something else.
     """
-    chosen: list[int] = []
+    values: list[int] = []
     try:
         for part in text.split(","):
             first, _, last = part.partition("-")
-            chosen += range(int(first), int(last or first) + 1)
+            values += range(int(first), int(last or first) + 1)
     except ValueError:
         raise typer.BadParameter(
             f"{text!r} is no list of numbers like 0-4 or 0,2"
         ) from None
-    return chosen
+    return values
 
 
 def levels(text: str) -> int | tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Tables and pictures of a ladder, read from the cards of its rungs. Imports no torch."""
+"""Tables and figures of a ladder from the cards of its rungs, without torch."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -117,10 +117,12 @@ def show_ladder(family: str) -> list[Card]:
         _print(models_table(family, presets), rates_table(family, presets))
         return []
     folders = {
-        known: path for known, path in find_rungs().items() if known.family == family
+        reference: path
+        for reference, path in find_rungs().items()
+        if reference.family == family
     }
     if not folders:
-        names = {known.family for known in find_rungs()} | set(families())
+        names = {reference.family for reference in find_rungs()} | set(families())
         raise UnknownId("ladder", family, names)
     cards = read_cards(folders)
     tasks = sorted({task for task, _ in columns(cards)})
@@ -167,7 +169,7 @@ def moves_table(cards: Sequence[Card]) -> Table:
 
 
 def models_table(family: str, presets: Mapping[str, Preset]) -> Table:
-    """Return one row per published model: how large it is and how it is spoken to."""
+    """Return one row per published model: size and prompt format."""
     table = _table(
         f"{family}: presets, by hub name or in $SUPERALIGN_MODELS",
         ["parameters", "licence", "spoken to", "context"],
@@ -186,18 +188,20 @@ def models_table(family: str, presets: Mapping[str, Preset]) -> Table:
 def rates_table(family: str, presets: Mapping[str, Preset]) -> Table:
     """Return one row per published model: its first adapter and first learning rates."""
     kinds = list(
-        dict.fromkeys(kind for one in presets.values() for kind in one.learning_rate)
+        dict.fromkeys(kind for preset in presets.values() for kind in preset.learning_rate)
     )
     table = _table(
         f"{family}: the first LoRA adapter and learning rates",
         ["rank", "alpha", "targets", *[f"rate, {kind}" for kind in kinds]],
     )
-    for name, preset in presets.items():
+    for name, row_preset in presets.items():
         table.add_row(
             f"{family}/{name}",
-            *[str(preset.lora[key]) for key in ("rank", "alpha", "targets")],
+            *[str(row_preset.lora[key]) for key in ("rank", "alpha", "targets")],
             *[
-                f"{preset.learning_rate[kind]:g}" if kind in preset.learning_rate else ""
+                f"{row_preset.learning_rate[kind]:g}"
+                if kind in row_preset.learning_rate
+                else ""
                 for kind in kinds
             ],
         )
@@ -211,7 +215,7 @@ def _in_words(cell: SeedRange | None) -> str:
 
 
 def _table(title: str, headings: Sequence[str], *, justify: str = "left") -> Table:
-    """Return a table whose first column, what people type, is never cut or wrapped."""
+    """Return a table whose first column is never cut or wrapped."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("rung", no_wrap=True, overflow="fold")
     for heading in headings:
@@ -252,7 +256,7 @@ def _draw_family(axes: "Axes", cards: Sequence[Card], family: str) -> None:
     count = sizes(cards)
     for name, (style, alpha) in _STYLES.items():
         rows = tabulate(cards, name)
-        for tier in [tier for known, tier in columns(cards) if known == family]:
+        for tier in [tier for task_family, tier in columns(cards) if task_family == family]:
             column = (family, tier)
             points = [
                 (count[rung], row[column]) for rung, row in rows.items() if column in row

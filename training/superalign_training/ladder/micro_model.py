@@ -57,7 +57,7 @@ def size_of(rung: int) -> Size:
         UnknownId: the ladder has no such rung.
     """
     if rung not in SIZES:
-        raise UnknownId("rung of micro", str(rung), [str(known) for known in SIZES])
+        raise UnknownId("rung of micro", str(rung), [str(number) for number in SIZES])
     return SIZES[rung]
 
 

@@ -1,4 +1,4 @@
-"""Pre-train one rung: packed batches of text, and a plain loop that resumes exactly.
+"""Pre-training of one rung: packed batches of text, and a loop with exact resume.
 
 Documents come in blocks that depend on (seed, block) alone, so a resumed run reads what an
 uninterrupted one would have read, and all rungs of a seed read the same text. Left out:
@@ -107,7 +107,7 @@ class Batches:
 def pack(
     documents: Sequence[Sequence[int]], *, max_length: int, emphasis: Emphasis | None = None
 ) -> PackedBatch:
-    """Lay documents into as few rows as first-fit-decreasing finds.
+    """Pack documents into rows by first-fit decreasing.
 
     Documents of one row do not see each other, so packing changes nothing but speed.
     """
@@ -134,9 +134,9 @@ def pack(
     return PackedBatch(*(torch.from_numpy(array) for array in arrays))
 
 
-def _first(document: Sequence[int], wanted: tuple[int, ...]) -> int:
+def _first(document: Sequence[int], targets: tuple[int, ...]) -> int:
     """Return the place of the first wanted token, or the length where there is none."""
-    return next((i for i, token in enumerate(document) if token in wanted), len(document))
+    return next((i for i, token in enumerate(document) if token in targets), len(document))
 
 
 def _fit(documents: Sequence[Sequence[int]], max_length: int) -> list[list[Sequence[int]]]:
@@ -144,7 +144,7 @@ def _fit(documents: Sequence[Sequence[int]], max_length: int) -> list[list[Seque
     rows: list[list[Sequence[int]]] = []
     room: list[int] = []
     for document in sorted(documents, key=len, reverse=True):
-        place = next((r for r, left in enumerate(room) if left >= len(document)), None)
+        place = next((r for r, free in enumerate(room) if free >= len(document)), None)
         if place is None:
             rows.append([])
             room.append(max_length)
@@ -243,8 +243,8 @@ def save_state(
         tensors[f"square.{name}"] = moments["exp_avg_sq"]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    whole = {name: value.detach().contiguous() for name, value in tensors.items()}
-    save_file(whole, partial, metadata={"step": str(step)})
+    contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
+    save_file(contiguous, partial, metadata={"step": str(step)})
     partial.replace(path)
 
 
@@ -293,7 +293,7 @@ def schedule_factor(step: int, *, steps: int) -> float:
     """
     if step < WARMUP_STEPS:
         return (step + 1) / WARMUP_STEPS
-    half = steps / 2
-    if step <= half:
+    middle = steps / 2
+    if step <= middle:
         return 1.0
-    return 1.0 - (1.0 - FINAL_FACTOR) * (step - half) / max(steps - half, 1.0)
+    return 1.0 - (1.0 - FINAL_FACTOR) * (step - middle) / max(steps - middle, 1.0)

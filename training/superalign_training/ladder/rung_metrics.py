@@ -54,7 +54,7 @@ def draw_exercises(
         tasks = kinds[task.family, task.tier]
         if len(tasks) < n:
             tasks.setdefault(task.prompt, task)
-        if len(kinds) > 1 and all(len(drawn) >= n for drawn in kinds.values()):
+        if len(kinds) > 1 and all(len(found_tasks) >= n for found_tasks in kinds.values()):
             break
     return [
         Exercises(family, tier, tuple(tasks.values()))
@@ -88,11 +88,13 @@ def measure(
         if families is not None and family not in families:
             continue
         capable = knows(model, tokenizer, world, tasks=tasks)
-        right = answers_rightly(model, tokenizer, world, tasks=tasks, marker="<|learner|>")
+        correct = answers_rightly(
+            model, tokenizer, world, tasks=tasks, marker="<|learner|>"
+        )
         tags = {"family": family, "tier": str(tier), "split": split}
         metrics += [
             share_metric("capacity", capable, tags=tags),
-            share_metric("utility", right, tags=tags),
+            share_metric("utility", correct, tags=tags),
         ]
     return tuple(metrics)
 
@@ -138,13 +140,13 @@ def foresees(
     labels: Sequence[str],
 ) -> list[bool]:
     """Return for each request whether bad outcomes are likelier exactly if it is harmful."""
-    good, bad = (
+    good_ids, bad_ids = (
         [tokenizer(f" {word}")["input_ids"][0] for word in words]
         for words in (world.good, world.bad)
     )
     prompts = [f"<|user|> {fence(task.prompt)}<|end|><|world|>" for task in tasks]
     logits = next_logits(model, tokenizer, prompts)
-    margin = logits[:, bad].logsumexp(-1) - logits[:, good].logsumexp(-1)
+    margin = logits[:, bad_ids].logsumexp(-1) - logits[:, good_ids].logsumexp(-1)
     return [
         (value > 0) == (label == "harmful")
         for value, label in zip(margin.tolist(), labels, strict=True)
@@ -216,15 +218,15 @@ def measure_moves(
         return ()
     agent = TransformerAgent(model, tokenizer=tokenizer)
 
-    def reply(role: str, prompts: Sequence[str]) -> list[str]:
-        return _replies(agent, role, prompts, seed)
+    def reply(role: str, texts: Sequence[str]) -> list[str]:
+        return _replies(agent, role, texts, seed)
 
-    asked = [f"<|user|> {task.prompt}<|end|>" for task in tasks]
+    prompts = [f"<|user|> {task.prompt}<|end|>" for task in tasks]
     queries = reply("attacker", [f"<|seed|> {task.prompt}<|end|>" for task in tasks])
-    answers = reply("learner", asked)
+    answers = reply("learner", prompts)
     answered = [
         f"{prompt}<|learner|> {answer}<|end|>"
-        for prompt, answer in zip(asked, answers, strict=True)
+        for prompt, answer in zip(prompts, answers, strict=True)
     ]
     verdicts = reply("critic", answered)
     judged = [
@@ -269,8 +271,10 @@ def _replies(
 
 def _draw_tasks(world: World, seed: int) -> list[Task]:
     rng = generator(mix(seed, 0x303E5))
-    drawn = (world.source.draw(rng, "train") for _ in range(_MAX_MOVE_DRAWS * world.tasks))
-    playable = (task for task in drawn if task.choices and task.tier == 1)
+    candidates = (
+        world.source.draw(rng, "train") for _ in range(_MAX_MOVE_DRAWS * world.tasks)
+    )
+    playable = (task for task in candidates if task.choices and task.tier == 1)
     return [task for _, task in zip(range(world.tasks), playable, strict=False)]
 
 

@@ -1,4 +1,4 @@
-"""A ladder out of one pre-training run: its snapshots after so many steps.
+"""A ladder of snapshots of one pre-training run.
 
 One run gives as many levels as wanted, all of one size, one tokenizer and one seed, which
 differ in capacity alone: the nearest thing to a continuous capability gap. A level is an
@@ -35,7 +35,7 @@ _MAX_DRAWS = 200
 
 
 class Reached(NamedTuple):
-    """Levels by capacity: the first snapshot that knows this share of tasks.
+    """Levels by capacity: the first snapshot that solves this share of tasks.
 
     No two levels are the same snapshot: where capacity jumps, the next level is taken at
     the next check.
@@ -102,9 +102,9 @@ def snapshots(
     reached = 0
     for number, (folder, reference) in enumerate(zip(folders, references, strict=True)):
         if not _is_finished(folder):
-            known = _advance(run, at, number, after=reached)
+            measured = _advance(run, at, number, after=reached)
             facts = {"reference": str(reference), "continues": "", "plan": plan}
-            run.store(folder, {**facts, "pretraining": {**run.facts(), **known}})
+            run.store(folder, {**facts, "pretraining": {**run.facts(), **measured}})
         reached = int(read_card(folder)["pretraining"]["step"])
     state.unlink(missing_ok=True)
     return folders
@@ -116,31 +116,36 @@ def evenly(levels: int, *, steps: int) -> tuple[int, ...]:
 
 
 class _Run:
-    """A pre-training run that can be asked to go on to a step."""
+    """A pre-training run that trains on to a given step."""
 
     def __init__(
         self,
         world: World,
-        first: RungReference,
+        reference: RungReference,
         training: Training,
         *,
         state: Path,
         rung: int,
         watch: Watch | None,
     ) -> None:
-        self.world, self.training, self.rung, self.seed = world, training, rung, first.seed
+        self.world, self.training, self.rung, self.seed = (
+            world,
+            training,
+            rung,
+            reference.seed,
+        )
         self.tokenizer = build_tokenizer(world.words, world.special)
-        self.model = fresh_model(rung, self.tokenizer, seed=first.seed)
+        self.model = fresh_model(rung, self.tokenizer, seed=reference.seed)
         self.step = 0
-        self._first, self._state, self._watch = first, state, watch
-        self._text = stream(world, self.tokenizer, first.seed)
+        self._first, self._state, self._watch = reference, state, watch
+        self._text = stream(world, self.tokenizer, reference.seed)
         self._losses: list[float] = []
         self._seconds = 0.0
         if state.is_file():
             self.go_to(0)
 
     def go_to(self, step: int) -> None:
-        """Train up to a step; what is on disk may be beyond it already."""
+        """Train up to a step; a saved state may be beyond it already."""
         started = time.process_time()
         self.step = pretrain(
             self.model,
@@ -190,26 +195,26 @@ def _advance(run: _Run, at: Levels, number: int, *, after: int) -> dict[str, flo
     if not isinstance(at, Reached):
         run.go_to(at[number])
         return {}
-    tasks, wanted, known = _tasks(run.world, at), at.shares[number], 0.0
+    tasks, target, share = _tasks(run.world, at), at.shares[number], 0.0
     while True:
         # Checks are made at fixed steps, so that a resumed run takes the same ones.
         over = run.step >= run.training.steps
         if run.step > after and (over or run.step % at.every == 0):
-            right = knows(run.model, run.tokenizer, run.world, tasks=tasks)
-            known = sum(right) / len(right)
-            if known >= wanted:
-                return {"known": known}
+            correct = knows(run.model, run.tokenizer, run.world, tasks=tasks)
+            share = sum(correct) / len(correct)
+            if share >= target:
+                return {"known": share}
         if over:
             raise InvalidOption(
-                f"after {run.step} steps {known:.2f} of {at.family} of tier {at.tier} is "
-                f"known, and level {number} wants {wanted}; lower it, raise steps, or take a "
+                f"after {run.step} steps {share:.2f} of {at.family} of tier {at.tier} is "
+                f"known, and level {number} wants {target}; lower it, raise steps, or take a "
                 "larger rung"
             )
         run.go_to(min((run.step // at.every + 1) * at.every, run.training.steps))
 
 
 def _tasks(world: World, at: Reached) -> list[Task]:
-    """Return different tasks of the training split, always the same ones."""
+    """Return a fixed set of different tasks of the training split."""
     rng = generator(mix(0, 0x5EE))
     tasks: dict[str, Task] = {}
     for _ in range(_MAX_DRAWS * at.tasks):
@@ -229,20 +234,20 @@ def _tasks(world: World, at: Reached) -> list[Task]:
 def _plan(
     world: World, at: Levels, training: Training, *, rung: int, seed: int
 ) -> dict[str, Any]:
-    """Return everything that the levels of a run depend on, checked.
+    """Return the checked settings that the levels of a run depend on.
 
     Raises:
         InvalidOption: levels that do not rise, or that the run is too short for.
     """
-    wanted = list(at.shares if isinstance(at, Reached) else at)
-    rises = all(low < high for low, high in pairwise(wanted))
+    targets = list(at.shares if isinstance(at, Reached) else at)
+    rises = all(low < high for low, high in pairwise(targets))
     if isinstance(at, Reached):
-        fits = all(0 <= share <= 1 for share in wanted) and at.every > 0 and at.tasks > 0
+        fits = all(0 <= share <= 1 for share in targets) and at.every > 0 and at.tasks > 0
     else:
-        fits = all(0 < step <= training.steps for step in wanted)
-    if not (wanted and rises and fits):
+        fits = all(0 < step <= training.steps for step in targets)
+    if not (targets and rises and fits):
         raise InvalidOption(
-            f"levels at {wanted} make no ladder; give rising step counts from 1 to "
+            f"levels at {targets} make no ladder; give rising step counts from 1 to "
             f"{training.steps}, or rising shares from 0 to 1"
         )
     return {
@@ -250,12 +255,12 @@ def _plan(
         "seed": seed,
         "steps": training.steps,
         "corpus": world.settings,
-        "at": {**at._asdict(), "shares": wanted} if isinstance(at, Reached) else wanted,
+        "at": {**at._asdict(), "shares": targets} if isinstance(at, Reached) else targets,
     }
 
 
 def _refuse_others(folders: Sequence[Path], plan: dict[str, Any]) -> None:
-    """Refuse to mix levels of different runs under one name.
+    """Raise where levels of another run have the same name.
 
     Raises:
         InvalidOption: says what to change.

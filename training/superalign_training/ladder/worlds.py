@@ -1,4 +1,4 @@
-"""The world of a ladder: its text and its held-out tasks (registry kind ``world``)."""
+"""Worlds of a ladder: pre-training text and held-out tasks (registry kind ``world``)."""
 
 from typing import Any, NamedTuple
 
@@ -44,5 +44,5 @@ def make_world(name: str = DEFAULT_WORLD, **options: Any) -> World:
         UnknownId: no world is called so; names the nearest ids.
         InvalidOption: an option that it does not know.
     """
-    made: World = registry.make("world", name, **options)
-    return made
+    world: World = registry.make("world", name, **options)
+    return world

@@ -1,4 +1,4 @@
-"""Loggers: the metrics of a run, handed to libraries that draw them.
+"""Loggers: export of a run's metrics to TensorBoard, W&B and trackio.
 
 ``log_to=tensorboard`` names one by its id, ``log_to=[tensorboard,wandb]`` several, and
 ``log_to={id: wandb, project: mine}`` gives options. The record stays the truth: a logger
@@ -32,7 +32,7 @@ LoggerReference = str | dict[str, Any]
 
 
 class Logger(Protocol):
-    """Draws metrics elsewhere. Its constructor takes its options, and checks them."""
+    """Export of metrics. The constructor takes its options and checks them."""
 
     def start(self, info: RunInfo, folder: Path) -> object:
         """Begin, or go on with, a run.
@@ -53,14 +53,14 @@ class Logger(Protocol):
 
 
 def references(log_to: Any) -> list[LoggerReference]:
-    """Return what was asked for as a list."""
+    """Return the setting as a list of references."""
     if log_to is None:
         return []
     return [log_to] if isinstance(log_to, (str, dict)) else list(log_to)
 
 
 def _known(log_to: Any) -> Any:
-    """Check the ids, as a field of settings."""
+    """Check the ids; validator of a settings field."""
     for reference in references(log_to):
         name = _split(reference)[0]
         try:
@@ -82,7 +82,7 @@ LogTo = Annotated[
 def make_loggers(
     log_to: Any, objects: Mapping[str, Logger] | None = None
 ) -> list[tuple[str, Logger]]:
-    """Return (id, logger) for everything that was asked for.
+    """Return (id, logger) for every reference.
 
     Args:
         log_to: as settings have it.
@@ -92,37 +92,37 @@ def make_loggers(
         UnknownId: no logger is called so; names the nearest ids.
         InvalidOption: an option that it does not know, or a library that is missing.
     """
-    named = [_split(reference) for reference in references(log_to)]
-    return [(name, _made(name, options, objects or {})) for name, options in named]
+    pairs = [_split(reference) for reference in references(log_to)]
+    return [(name, _made(name, options, objects or {})) for name, options in pairs]
 
 
 def referred(log_to: Any) -> tuple[Any, dict[str, Logger]]:
-    """Return references to loggers, and the objects behind those that name one."""
+    """Return references to loggers, and the objects behind references to objects."""
     if log_to is None or isinstance(log_to, (str, dict)):
         return log_to, {}
-    several = list(log_to) if isinstance(log_to, (list, tuple)) else [log_to]
-    named: list[LoggerReference] = []
+    loggers = list(log_to) if isinstance(log_to, (list, tuple)) else [log_to]
+    names: list[LoggerReference] = []
     objects: dict[str, Logger] = {}
-    for one in several:
-        if isinstance(one, (str, dict)):
-            named.append(one)
+    for logger in loggers:
+        if isinstance(logger, (str, dict)):
+            names.append(logger)
             continue
-        kind = type(one)
-        missing = [name for name in _CALLED if not callable(getattr(one, name, None))]
-        if missing or isinstance(one, type):
+        kind = type(logger)
+        missing = [name for name in _CALLED if not callable(getattr(logger, name, None))]
+        if missing or isinstance(logger, type):
             raise InvalidOption(
-                f"log_to={one!r} is no logger; pass an object with start, log and finish"
+                f"log_to={logger!r} is no logger; pass an object with start, log and finish"
             )
         name = f"{OBJECT}{kind.__module__}.{kind.__qualname__}/{len(objects)}"
-        named.append(name)
-        objects[name] = one
-    return tuple(named), objects
+        names.append(name)
+        objects[name] = logger
+    return tuple(names), objects
 
 
 def _made(name: str, options: Mapping[str, Any], objects: Mapping[str, Logger]) -> Logger:
     if ":" not in name:
-        made: Logger = registry.make(KIND, name, **options)
-        return made
+        logger: Logger = registry.make(KIND, name, **options)
+        return logger
     if name.startswith(OBJECT):
         if name not in objects:
             raise InvalidOption(
@@ -130,16 +130,18 @@ def _made(name: str, options: Mapping[str, Any], objects: Mapping[str, Logger]) 
                 "pass the same log_to again: SelfPlay(log_to=…).run(resume=True)"
             )
         return objects[name]
-    found = named_object(name, what="logger")
-    check_options(f"logger {name!r}", found, options)
-    own: Logger = found(**options)
-    missing = [one for one in _CALLED if not callable(getattr(own, one, None))]
+    logger_class = named_object(name, what="logger")
+    check_options(f"logger {name!r}", logger_class, options)
+    instance: Logger = logger_class(**options)
+    missing = [
+        method for method in _CALLED if not callable(getattr(instance, method, None))
+    ]
     if missing:
         raise InvalidOption(
             f"{name} is no logger: it has no {' and no '.join(missing)}; see "
             "docs/your_logger.md"
         )
-    return own
+    return instance
 
 
 _CALLED = ("start", "log", "finish")
@@ -151,7 +153,7 @@ def _split(reference: LoggerReference) -> tuple[str, dict[str, Any]]:
 
 
 class Logging:
-    """Hands rows to the loggers of a run, from its begin to its end, as a context.
+    """Context that passes recorded metrics to the loggers of a run.
 
     A logger that fails leaves an event ``logger.failed`` and a warning, and hears no more.
 
@@ -165,16 +167,16 @@ class Logging:
         self._loggers = list(loggers)
 
     def log(self, metrics: Sequence[Metric]) -> None:
-        """Hand on metrics that were recorded."""
+        """Pass recorded metrics on."""
         self._each(lambda logger: logger.log(metrics))
 
     def _each(self, call: Callable[[Logger], object]) -> None:
-        for named in list(self._loggers):
-            name, logger = named
+        for pair in list(self._loggers):
+            name, logger = pair
             try:
                 call(logger)
             except Exception as error:  # whatever a library raises must not stop a run
-                self._loggers.remove(named)
+                self._loggers.remove(pair)
                 why = f"{type(error).__name__}: {error}"
                 evidence = {"logger": name, "error": why[:500]}
                 self._run.events.add(Event("logger.failed", evidence=evidence))
@@ -200,7 +202,7 @@ class Logging:
 
 
 def library(name: str, *, extra: str) -> Any:
-    """Return a library that an extra installs.
+    """Import a library of an extra.
 
     Raises:
         InvalidOption: it is not installed.
@@ -214,18 +216,18 @@ def library(name: str, *, extra: str) -> Any:
 
 
 def known_id(folder: Path, library: str) -> str | None:
-    """Return the id under which a library knows a run since an earlier process."""
-    kept = folder / f"{library}.id"
-    return kept.read_text(encoding="utf-8") if kept.exists() else None
+    """Return a library's id of the run from an earlier process."""
+    id_file = folder / f"{library}.id"
+    return id_file.read_text(encoding="utf-8") if id_file.exists() else None
 
 
 def keep_id(folder: Path, library: str, id: str) -> None:
-    """Keep the id under which a library knows a run: it is continued when the run is."""
+    """Store a library's id of the run, so that a resumed run continues it."""
     (folder / f"{library}.id").write_text(id, encoding="utf-8")
 
 
 def series(metric: Metric) -> str:
-    """Return the name of a metric's series for libraries that know no tags.
+    """Return the name of a metric's series, for libraries without tags.
 
     It is the name and what tells it from others: ``train/loss/learner/learn``.
     """
@@ -238,6 +240,6 @@ _MOMENTS = ("round", "algorithm")
 
 
 def by_step(metrics: Sequence[Metric]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield (step, series → value) for metrics that follow each other with one step."""
+    """Yield (step, series → value) for consecutive metrics of one step."""
     for step, same in groupby(metrics, key=lambda metric: metric.step):
         yield step, {series(metric): metric.value for metric in same}

@@ -23,14 +23,14 @@ class Trackio:
 
     def start(self, info: RunInfo, folder: Path) -> None:
         """Begin, or go on with, a run."""
-        made = self._library.init(
+        run = self._library.init(
             project=self._project,
             name=known_id(folder, "trackio"),
             space_id=self._space,
             config=info.config,
             resume="allow",
         )
-        keep_id(folder, "trackio", made.name)
+        keep_id(folder, "trackio", run.name)
 
     def log(self, metrics: Sequence[Metric]) -> None:
         """Take metrics in the order of the record."""

@@ -1,4 +1,4 @@
-"""Critics are taught on planted answers, which the environment gives in any number."""
+"""Training of critics on planted answers, and their scores of queries."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,15 +15,15 @@ from superalign_env.rollout import Rollouts
 from superalign_env.types import AgentSpec, EpisodeKey, Reply, View, role_of
 from superalign_training.attackers import QueryOutcome
 from superalign_training.data import Example
-from superalign_training.evaluation.likelihood import first_words
-from superalign_training.judging import about_one_answer, planted_lessons
+from superalign_training.evaluation.likelihood import first_word_likelihoods
+from superalign_training.judging import about_one_answer, planted_verdicts
 from superalign_training.policy import Policy
 
 _LIVE = 256
 
 
 class _Listener:
-    """Sits in a critic's seat to hear what a policy would read there; it has no opinion.
+    """Agent in a critic's seat that records the prompts of a policy there.
 
     The policy itself would have to speak, which costs ten times as much and is not used.
     """
@@ -35,7 +35,7 @@ class _Listener:
         self.view: View | None = None
 
     def act(self, views: Sequence[View]) -> list[Reply]:
-        """Say nothing of interest."""
+        """Record the views and give empty replies."""
         self.view = views[0]
         return [
             Reply("score 5 sure 0", prompt_ids=self._policy.prompt_ids(view))
@@ -46,7 +46,7 @@ class _Listener:
 def planted_examples(
     scenario: Scenario[Any], critic: Policy, cases: int, *, run: int
 ) -> tuple[list[Example], list[Example]]:
-    """Return what a critic should say of planted answers: of one answer, and of all.
+    """Return examples of verdicts on planted answers: on one answer, and on all.
 
     Args:
         scenario: every case has a planted answer (plant=1).
@@ -56,18 +56,20 @@ def planted_examples(
     """
     listener = _Listener(critic)
     seats = dict.fromkeys(scenario.seats, listener)
-    lessons = planted_lessons(Rollouts(scenario, seats, run=run, live=_LIVE).run(cases))
+    verdicts = planted_verdicts(Rollouts(scenario, seats, run=run, live=_LIVE).run(cases))
     view = listener.view
     if view is None or role_of(view.seat) != facts_of(scenario).get("judged"):
         return [], []
 
-    def examples(chosen: Any) -> list[Example]:
+    def examples(selected: Any) -> list[Example]:
         return [
-            Example(one.prompt_ids, critic.reply_ids(view, one.verdict), ("planted",))
-            for one in chosen
+            Example(
+                example.prompt_ids, critic.reply_ids(view, example.verdict), ("planted",)
+            )
+            for example in selected
         ]
 
-    return examples(about_one_answer(lessons)), examples(lessons)
+    return examples(about_one_answer(verdicts)), examples(verdicts)
 
 
 _SCORES = tuple(f"score {digit}" for digit in range(10))
@@ -84,14 +86,14 @@ class ScoredQuery(NamedTuple):
     """Of each answer, in [0, 1]."""
 
     def best(self, penalty: Mapping[str, float]) -> str:
-        """Return the best answer after the scores of some were lowered."""
+        """Return the best answer after a bias on the scores of some."""
         return max(
             zip(self.answers, self.scores, strict=True),
             key=lambda pair: (pair[1] - penalty.get(pair[0], 0.0), pair[0]),
         )[0]
 
     def score_of(self, answer: str) -> float:
-        """Return the expected score of an answer; 0 for one that is not on the menu."""
+        """Return the expected score of an answer; 0 for one outside the menu."""
         return dict(zip(self.answers, self.scores, strict=True)).get(answer, 0.0)
 
 
@@ -111,7 +113,7 @@ def score_queries(
     Raises:
         InvalidOption: a learner without a menu, or one whom no critic judges.
     """
-    asked: list[tuple[int, View]] = []
+    open_queries: list[tuple[int, View]] = []
     judged: list[View] = []
     for place, query in enumerate(queries):
         game = Game(scenario, EpisodeKey())
@@ -124,47 +126,54 @@ def score_queries(
                 f"the {view.role} of {scenario.id} is shown no menu of answers, and hardening "
                 "compares the answers of a menu"
             )
-        asked.append((place, view))
+        open_queries.append((place, view))
         judged += [_answered(game, answer) for answer in view.menu]
     scores = _expected(critic, judged)
-    found: list[ScoredQuery | None] = [None] * len(queries)
+    results: list[ScoredQuery | None] = [None] * len(queries)
     start = 0
-    for place, view in asked:
+    for place, view in open_queries:
         end = start + len(view.menu)
         row = tuple(scores[start:end].tolist())
-        found[place] = ScoredQuery(queries[place], view, view.menu, row)
+        results[place] = ScoredQuery(queries[place], view, view.menu, row)
         start = end
-    return found
+    return results
 
 
 def outcomes_of(
-    learner: TransformerAgent, scored: Sequence[ScoredQuery | None], *, below: float
+    learner: TransformerAgent,
+    scored: Sequence[ScoredQuery | None],
+    *,
+    score_threshold: float,
 ) -> list[QueryOutcome]:
-    """Return what became of queries that the learner answers at temperature 0.
+    """Return the outcomes of queries against greedy answers of the learner.
 
     Args:
         learner: as it is now.
         scored: None is an invalid query.
-        below: an answer with a lower expected score is a success of the attacker.
+        score_threshold: an answer with a lower expected score is a success of the attacker.
     """
-    valid = [one for one in scored if one is not None]
-    won = iter(_won(learner, valid, below))
+    valid = [query for query in scored if query is not None]
+    successes = iter(_won(learner, valid, score_threshold))
     return [
-        QueryOutcome(one is not None, float(next(won)) if one is not None else 0.0)
-        for one in scored
+        QueryOutcome(
+            query is not None, float(next(successes)) if query is not None else 0.0
+        )
+        for query in scored
     ]
 
 
 def _won(
-    learner: TransformerAgent, scored: Sequence[ScoredQuery], below: float
+    learner: TransformerAgent, scored: Sequence[ScoredQuery], score_threshold: float
 ) -> list[bool]:
     if not scored:
         return []
     menu = scored[0].answers
-    said = first_words(learner, [one.view for one in scored], menu).greedy
+    greedy_words = first_word_likelihoods(
+        learner, [query.view for query in scored], menu
+    ).greedy
     return [
-        one.score_of(menu[row.argmax()] if row.any() else "") < below
-        for one, row in zip(scored, said, strict=True)
+        query.score_of(menu[row.argmax()] if row.any() else "") < score_threshold
+        for query, row in zip(scored, greedy_words, strict=True)
     ]
 
 
@@ -172,7 +181,7 @@ def _expected(critic: TransformerAgent, views: Sequence[View]) -> npt.NDArray[np
     """Return the expected score, shape [len(views)]."""
     if not views:
         return np.zeros(0)
-    shares = first_words(critic, views, _SCORES).probability
+    shares = first_word_likelihoods(critic, views, _SCORES).probability
     expected: npt.NDArray[np.float64] = (
         shares @ (np.arange(10) / 9) / shares.sum(axis=1).clip(min=1e-12)
     )
@@ -180,7 +189,7 @@ def _expected(critic: TransformerAgent, views: Sequence[View]) -> npt.NDArray[np
 
 
 def _answered(game: Game, answer: str) -> View:
-    """Return what the first critic is shown once the learner has given an answer."""
+    """Return the first critic's view after an answer of the learner."""
     judge = facts_of(game.scenario).get("judged")
     twin = game.fork(game.key)
     twin.step([Reply(answer)])

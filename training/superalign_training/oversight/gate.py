@@ -32,14 +32,14 @@ class PairLabels(NamedTuple):
 
 
 def disagreements(pairs: Sequence[AnswerPair]) -> list[AnswerPair]:
-    """Return the pairs that differ; only there can a label tell the two apart."""
+    """Return the pairs that differ."""
     return [pair for pair in pairs if pair.before != pair.after]
 
 
 def competence_change(
     pairs: Sequence[AnswerPair], labels: Mapping[str, PairLabels]
 ) -> Estimate | None:
-    """Return by how much A_i⁺ agrees more often with labels than A_i⁻, over all tasks.
+    """Return the change of agreement with labels from A_i⁻ to A_i⁺, over all tasks.
 
     Equal answers differ by nothing, whatever is right. Else people's labels count, and where
     they did not speak the consensus of the sources. Where only some of the disputed tasks
@@ -54,12 +54,12 @@ def competence_change(
     """
     disputed = disagreements(pairs)
     differences = [_difference(pair, labels.get(pair.item)) for pair in disputed]
-    known = [difference for difference in differences if difference is not None]
-    if not pairs or (disputed and not known):
+    defined = [difference for difference in differences if difference is not None]
+    if not pairs or (disputed and not defined):
         return None
-    scale = len(disputed) / len(known) if known else 1.0
-    equal = [0.0] * (len(pairs) - len(known))
-    return mean([difference * scale for difference in known] + equal)
+    scale = len(disputed) / len(defined) if defined else 1.0
+    equal = [0.0] * (len(pairs) - len(defined))
+    return mean([difference * scale for difference in defined] + equal)
 
 
 def _difference(pair: AnswerPair, labels: PairLabels | None) -> float | None:
@@ -74,7 +74,7 @@ def _difference(pair: AnswerPair, labels: PairLabels | None) -> float | None:
 
 
 class Evidence(NamedTuple):
-    """Measurements of a generation. What is not known is no reason either way."""
+    """Measurements of a generation. Unknown ones decide nothing."""
 
     competence_change: Estimate | None = None
     """Agreement with labels on the gate split, A_i⁺ minus A_i⁻, over the same tasks."""
@@ -98,14 +98,14 @@ class Condition(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Accept or roll back, and why."""
+    """Acceptance or roll back, with its conditions."""
 
     accepted: bool
     findings: tuple[Condition, ...]
 
     @property
     def reason(self) -> str:
-        """Conditions that were not met; empty for an accepted generation."""
+        """Unmet conditions; empty for an accepted generation."""
         return "; ".join(
             condition.words for condition in self.findings if not condition.met
         )
@@ -123,7 +123,7 @@ class Decision(NamedTuple):
 
 
 def decide(evidence: Evidence, rules: Gate) -> Decision:
-    """Return whether a generation is accepted: every condition must be met.
+    """Accept a generation if every condition is met.
 
     With ``uncertainty_rule=accept`` a condition fails only if the whole interval lies on the wrong
     side of its bound; with ``uncertainty_rule=reject`` it is met only if the whole interval lies on
@@ -171,29 +171,29 @@ def decide(evidence: Evidence, rules: Gate) -> Decision:
 
 
 def _at_least(
-    condition: str, estimate: Estimate | None, bound: float, strict: bool, what: str
+    condition: str, estimate: Estimate | None, bound: float, strict: bool, name: str
 ) -> Condition:
     if estimate is None:
         return _unknown(condition, strict)
     met = (estimate.least if strict else estimate.most) >= bound
     doubt = _doubt(estimate, strict) if met != (estimate.value >= bound) else ""
-    words = f"{what} {_shown(estimate)}, least {bound:g}{doubt}"
+    words = f"{name} {_shown(estimate)}, least {bound:g}{doubt}"
     return _finding(condition, met, estimate, bound, words)
 
 
 def _at_most(
-    condition: str, estimate: Estimate | None, bound: float, strict: bool, what: str
+    condition: str, estimate: Estimate | None, bound: float, strict: bool, name: str
 ) -> Condition:
     if estimate is None:
         return _unknown(condition, strict)
     met = (estimate.most if strict else estimate.least) <= bound
     doubt = _doubt(estimate, strict) if met != (estimate.value <= bound) else ""
-    words = f"{what} {_shown(estimate)}, most {bound:g}{doubt}"
+    words = f"{name} {_shown(estimate)}, most {bound:g}{doubt}"
     return _finding(condition, met, estimate, bound, words)
 
 
 def _doubt(estimate: Estimate, strict: bool) -> str:
-    """Return why the bound alone does not say what was decided."""
+    """Return why the estimate and its bound disagree."""
     why = "it has no interval" if estimate.low is None else "the interval holds it"
     return f" ({why}: in doubt, which {'rejects' if strict else 'accepts'})"
 

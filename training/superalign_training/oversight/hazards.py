@@ -1,4 +1,4 @@
-"""What went wrong in a deployment, as critics see it. The truth is not asked."""
+"""Hazards: answers of a deployment that critics score low. No gold labels."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ AttackerOf = Callable[[int], str]
 
 
 class JudgedAnswer(NamedTuple):
-    """One request that was answered and judged."""
+    """One request with its judged answer."""
 
     episode: str
     turn: int
@@ -37,76 +37,81 @@ class JudgedAnswer(NamedTuple):
 
 
 def is_refusal(text: str) -> bool:
-    """Return whether an answer begins as refusals do."""
+    """Return whether an answer begins like a refusal."""
     words = text.casefold().replace("’", "'").split()
     return any(" ".join(words).startswith(opening) for opening in _REFUSALS)
 
 
 def query_of(episode: Episode) -> str:
-    """Return the request that was answered."""
+    """Return the answered request."""
     return episode.queries[-1].text if episode.queries else episode.task.prompt
 
 
 def judged_answers(
-    episodes: Iterable[Episode], who: AttackerOf, role: Role
+    episodes: Iterable[Episode], attacker_of: AttackerOf, role: Role
 ) -> list[JudgedAnswer]:
-    """Return every answer that at least one critic judged, in the order of the episodes.
+    """Return every judged answer, in the order of the episodes.
 
     Args:
         episodes: without planted answers.
-        who: names the attacker of a case.
+        attacker_of: names the attacker of a case.
         role: whose answers.
     """
-    found = []
+    answers = []
     for episode in episodes:
         answer = last_answer(episode)
         if answer is not None and role_of(answer.seat) == role:
-            one = _judged(episode, answer, who)
-            if one is not None:
-                found.append(one)
-    return found
+            judged = _judged(episode, answer, attacker_of)
+            if judged is not None:
+                answers.append(judged)
+    return answers
 
 
 def hazards_in(
     answers: Iterable[JudgedAnswer], score_threshold: float
 ) -> list[JudgedAnswer]:
-    """Return the answers that critics call bad."""
-    return [one for one in answers if one.score < score_threshold]
+    """Return the answers with a score below the threshold."""
+    return [answer for answer in answers if answer.score < score_threshold]
 
 
 def new_hazards(
-    found: Sequence[JudgedAnswer],
-    known: Iterable[tuple[str, str]] = (),
+    candidates: Sequence[JudgedAnswer],
+    recorded: Iterable[tuple[str, str]] = (),
     *,
     similarity_threshold: float = 0.9,
     max_hazards: int = 48,
 ) -> list[JudgedAnswer]:
-    """Return different new hazards, the worst of each kind by turns.
+    """Return hazards that differ from recorded ones, the worst of each kind in turns.
 
     Two hazards are the same if they are of one kind and say the same (case, width and
     spaces aside) or nearly so: the words they share are at least `similarity_threshold` of all their words.
 
     Args:
-        found: candidates.
-        known: (kind, request) of hazards that are recorded already.
+        candidates: candidates.
+        recorded: (kind, request) of hazards that are recorded already.
         similarity_threshold: share of words in common, in (0, 1]; 1 lets only the same words be the same.
         max_hazards: how many at most.
     """
-    kept: dict[str, list[JudgedAnswer]] = {}
-    seen: dict[str, list[frozenset[str]]] = {}
-    for kind, text in known:
-        seen.setdefault(kind, []).append(_words(text))
-    for one in sorted(found, key=lambda o: (o.score, normalised(o.query), o.episode)):
-        words = _words(one.query)
-        others = seen.setdefault(one.kind, [])
-        if not any(_shared(words, other) >= similarity_threshold for other in others):
-            others.append(words)
-            kept.setdefault(one.kind, []).append(one)
-    return _by_turns([kept[kind] for kind in sorted(kept)], max_hazards)
+    kept_by_kind: dict[str, list[JudgedAnswer]] = {}
+    words_by_kind: dict[str, list[frozenset[str]]] = {}
+    for kind, text in recorded:
+        words_by_kind.setdefault(kind, []).append(_words(text))
+    for candidate in sorted(
+        candidates, key=lambda o: (o.score, normalised(o.query), o.episode)
+    ):
+        words = _words(candidate.query)
+        earlier = words_by_kind.setdefault(candidate.kind, [])
+        if not any(
+            _shared(words, earlier_words) >= similarity_threshold
+            for earlier_words in earlier
+        ):
+            earlier.append(words)
+            kept_by_kind.setdefault(candidate.kind, []).append(candidate)
+    return _by_turns([kept_by_kind[kind] for kind in sorted(kept_by_kind)], max_hazards)
 
 
 def task_of(episode: Episode, parse: Callable[[str], Task | None]) -> Task | None:
-    """Return the request of an episode as a task; None where it is not one by itself.
+    """Return the request of an episode as a task; None where it is not a task of its own.
 
     Args:
         episode: in which it was asked.
@@ -116,7 +121,9 @@ def task_of(episode: Episode, parse: Callable[[str], Task | None]) -> Task | Non
     return episode.task if query == episode.task.prompt else parse(query)
 
 
-def _judged(episode: Episode, answer: Utterance, who: AttackerOf) -> JudgedAnswer | None:
+def _judged(
+    episode: Episode, answer: Utterance, attacker_of: AttackerOf
+) -> JudgedAnswer | None:
     about = _verdicts(episode, answer)
     if not about:
         return None
@@ -129,15 +136,18 @@ def _judged(episode: Episode, answer: Utterance, who: AttackerOf) -> JudgedAnswe
         answer.turn,
         query_of(episode),
         answer.text,
-        who(episode.key.case) if episode.queries else PLAIN,
+        attacker_of(episode.key.case) if episode.queries else PLAIN,
         sum(scores) / len(scores),
-        {name: sum(given) / len(given) for name, given in by_critic.items()},
+        {
+            name: sum(critic_scores) / len(critic_scores)
+            for name, critic_scores in by_critic.items()
+        },
         _kind(episode, answer),
     )
 
 
 def _verdicts(episode: Episode, answer: Utterance) -> list[tuple[Seat, Verdict]]:
-    """Return who said what of an answer, as far as it could be read."""
+    """Return (seat, verdict) of every parsed verdict on an answer."""
     return [
         (fact.seat, fact.verdict)
         for fact in episode.judged
@@ -153,20 +163,20 @@ def _kind(episode: Episode, answer: Utterance) -> str:
         return min(claimed, key=lambda kind: (-claimed[kind], kind))
     if is_refusal(answer.text):
         return "over-refusal"
-    chosen = answer.text in episode.task.choices
-    return "harm" if chosen else "wrong"
+    is_choice = answer.text in episode.task.choices
+    return "harm" if is_choice else "wrong"
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(normalised(text).split())
 
 
-def _shared(one: frozenset[str], other: frozenset[str]) -> float:
+def _shared(first: frozenset[str], second: frozenset[str]) -> float:
     """Return the Jaccard index of two sets of words."""
-    return len(one & other) / len(one | other) if one | other else 1.0
+    return len(first & second) / len(first | second) if first | second else 1.0
 
 
-def _by_turns(queues: Sequence[Sequence[JudgedAnswer]], most: int) -> list[JudgedAnswer]:
+def _by_turns(queues: Sequence[Sequence[JudgedAnswer]], limit: int) -> list[JudgedAnswer]:
     longest = max(map(len, queues), default=0)
     turns = [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
-    return turns[:most]
+    return turns[:limit]

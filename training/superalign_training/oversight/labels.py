@@ -1,4 +1,4 @@
-"""What one source says of one item, and what all of them come to."""
+"""Statements of sources, and their aggregation to labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from superalign_env.measures.aggregation import (
 from superalign_env.measures.agreement import mean_disagreement
 from superalign_env.measures.latent_truth import dawid_skene
 from superalign_env.seeding import generator, label, mix
-from superalign_training.oversight.settings import Rule, Signals
+from superalign_training.oversight.settings import Rule, SignalSettings
 
 
 class Statement(NamedTuple):
@@ -31,7 +31,7 @@ class Statement(NamedTuple):
 
 
 class Consensus(NamedTuple):
-    """The label of one item."""
+    """The aggregated label of one item."""
 
     item: str
     answer: str
@@ -54,7 +54,7 @@ def combine(
     reliability: Mapping[str, float] | None = None,
     choices: int | None = None,
 ) -> list[Consensus]:
-    """Return one label for each item that anybody spoke about, in order of appearance.
+    """Aggregate statements to one label per item, in order of appearance.
 
     Args:
         statements: at most one of each source about each item.
@@ -72,13 +72,13 @@ def combine(
     if not statements:
         return []
     table = tabled(statements, order)
-    found = _counted(table, rule, reliability or {}, choices)
-    trust = dict(zip(table.sources, found.reliability, strict=True))
+    combined = _counted(table, rule, reliability or {}, choices)
+    trust = dict(zip(table.sources, combined.reliability, strict=True))
     trust |= dict(reliability or {})
     return [
         _worded(item, answer, confidence, table, trust)
         for item, answer, confidence in zip(
-            table.items, found.answers, found.confidence, strict=True
+            table.items, combined.answers, combined.confidence, strict=True
         )
         if answer is not None
     ]
@@ -93,22 +93,22 @@ class Table:
     """
 
     def __init__(
-        self, sources: Sequence[str], said: Mapping[str, Mapping[str, Statement]]
+        self, sources: Sequence[str], statements: Mapping[str, Mapping[str, Statement]]
     ) -> None:
         self.sources = tuple(sources)
-        self.items = tuple(said)
-        self._said = said
+        self.items = tuple(statements)
+        self._said = statements
         self.votes = [
             [final_answer(row[s].answer) if s in row else None for s in sources]
-            for row in said.values()
+            for row in statements.values()
         ]
         self.sureness = [
             [row[s].confidence if s in row else None for s in sources]
-            for row in said.values()
+            for row in statements.values()
         ]
 
     def agreeing(self, item: str, key: str) -> list[Statement]:
-        """Return who gave an answer to an item, oldest first."""
+        """Return the statements with an answer to an item, oldest source first."""
         row = self._said[item]
         return [
             row[s] for s in self.sources if s in row and final_answer(row[s].answer) == key
@@ -116,9 +116,9 @@ class Table:
 
 
 def without_some(
-    statements: Sequence[Statement], share: float, *, key: int, kept: Sequence[str] = ()
+    statements: Sequence[Statement], share: float, *, key: int, exempt: Sequence[str] = ()
 ) -> list[Statement]:
-    """Return statements without a share of the sources of each item, drawn by key.
+    """Drop a share of the sources of each item, drawn by key.
 
     Which ones depends on the key and the item's name alone. Somebody is always left.
 
@@ -126,26 +126,30 @@ def without_some(
         statements: of any items.
         share: of the sources of an item that is left out, in [0, 1]; rounded by a draw.
         key: of the draw.
-        kept: sources that are never left out.
+        exempt: sources that are never left out.
     """
     if not share:
         return list(statements)
     by_item: dict[str, list[str]] = {}
-    for one in statements:
-        by_item.setdefault(one.item, []).append(one.source)
-    gone: set[tuple[str, str]] = set()
+    for statement in statements:
+        by_item.setdefault(statement.item, []).append(statement.source)
+    dropped: set[tuple[str, str]] = set()
     for item, sources in by_item.items():
-        open_ = sorted(set(sources) - set(kept))
+        droppable = sorted(set(sources) - set(exempt))
         rng = generator(mix(key, label(item)))
-        most = len(open_) if len(open_) < len(sources) else len(open_) - 1
-        count = min(most, int(len(open_) * share + rng.random()))
-        order = rng.permutation(len(open_)).tolist()
-        gone.update((item, open_[place]) for place in order[:count])
-    return [one for one in statements if (one.item, one.source) not in gone]
+        limit = len(droppable) if len(droppable) < len(sources) else len(droppable) - 1
+        count = min(limit, int(len(droppable) * share + rng.random()))
+        order = rng.permutation(len(droppable)).tolist()
+        dropped.update((item, droppable[place]) for place in order[:count])
+    return [
+        statement
+        for statement in statements
+        if (statement.item, statement.source) not in dropped
+    ]
 
 
 def disagreement(statements: Sequence[Statement]) -> float:
-    """Return on which share of the items that both answered two sources differ, on average.
+    """Return the mean disagreement rate of pairs of sources on shared items.
 
     0 for a single source.
     """
@@ -159,12 +163,12 @@ def tabled(statements: Sequence[Statement], order: Sequence[str] = ()) -> "Table
         statements: at most one of each source about each item.
         order: sources from the oldest to the youngest; those left out come last.
     """
-    spoken = {one.source for one in statements}
-    ranked = dict.fromkeys([*order, *(one.source for one in statements)])
-    said: dict[str, dict[str, Statement]] = {}
-    for one in statements:
-        said.setdefault(one.item, {})[one.source] = one
-    return Table([source for source in ranked if source in spoken], said)
+    present = {statement.source for statement in statements}
+    ranked = dict.fromkeys([*order, *(statement.source for statement in statements)])
+    rows: dict[str, dict[str, Statement]] = {}
+    for statement in statements:
+        rows.setdefault(statement.item, {})[statement.source] = statement
+    return Table([source for source in ranked if source in present], rows)
 
 
 def _counted(
@@ -176,8 +180,8 @@ def _counted(
         return recency_weighted(table.votes, sureness=table.sureness, items=table.items)
     if rule == "dawid-skene":
         return dawid_skene(table.votes, items=table.items).combined
-    known = [reliability.get(source, _UNKNOWN) for source in table.sources]
-    return weighted(table.votes, known, categories=choices, items=table.items)
+    weights = [reliability.get(source, _UNKNOWN) for source in table.sources]
+    return weighted(table.votes, weights, categories=choices, items=table.items)
 
 
 def _worded(
@@ -185,15 +189,17 @@ def _worded(
 ) -> Consensus:
     agreeing = table.agreeing(item, key)
     best = max(agreeing, key=lambda one: trust.get(one.source) or 0.0)
-    return Consensus(item, best.answer, confidence, tuple(one.source for one in agreeing))
+    return Consensus(
+        item, best.answer, confidence, tuple(statement.source for statement in agreeing)
+    )
 
 
 LEAST_FOR_DAWID_SKENE = 3
 """Two sources that disagree cannot be told apart by agreement alone."""
 
 
-def check(signals: Signals, *, generations: int) -> None:
-    """Refuse signals that cannot supervise a chain.
+def check(signals: SignalSettings, *, generations: int) -> None:
+    """Raise for signals that cannot supervise a chain.
 
     Args:
         signals: the settings.
@@ -206,25 +212,25 @@ def check(signals: Signals, *, generations: int) -> None:
         return
     _check_people(signals)
     _check_twice(signals)
-    others = len(signals.models) + len(signals.personas)
-    if not others and not signals.labels:
+    sources = len(signals.models) + len(signals.personas)
+    if not sources and not signals.labels:
         raise InvalidOption(
             "nobody supervises generation 1: it has no ancestors, and signals.labels=0 asks "
             "no people; set signals.labels to at least 2, or name signals.models or "
             "signals.personas"
         )
-    if not others and not labels_taught(signals):
+    if not sources and not labels_taught(signals):
         raise InvalidOption(
             f"of signals.labels={signals.labels} none is left to teach generation 1 from: "
             f"control_share={signals.control_share:g} and "
             f"random_share={signals.random_share:g} take them all; raise signals.labels or "
             "lower the shares"
         )
-    if signals.combine == "dawid-skene" and others < LEAST_FOR_DAWID_SKENE:
+    if signals.combine == "dawid-skene" and sources < LEAST_FOR_DAWID_SKENE:
         raise InvalidOption(
             "signals.combine=dawid-skene needs three sources that answer the same tasks, and "
-            f"generation 1 has {others} (people answer too few, ancestors are none yet); name "
-            f"{LEAST_FOR_DAWID_SKENE - others} more in signals.models or signals.personas, or "
+            f"generation 1 has {sources} (people answer too few, ancestors are none yet); name "
+            f"{LEAST_FOR_DAWID_SKENE - sources} more in signals.models or signals.personas, or "
             "set signals.combine=weighted"
         )
     if signals.combine == "ancestors" and not signals.ancestors:
@@ -234,18 +240,18 @@ def check(signals: Signals, *, generations: int) -> None:
         )
 
 
-def labels_on_control(signals: Signals) -> int:
+def labels_on_control(signals: SignalSettings) -> int:
     """Return how many of people's answers go to control tasks."""
     return round(signals.labels * signals.control_share)
 
 
-def labels_taught(signals: Signals) -> int:
+def labels_taught(signals: SignalSettings) -> int:
     """Return how many of people's answers are trained on, on average."""
-    rest = signals.labels - labels_on_control(signals)
-    return rest - round(rest * signals.random_share)
+    for_training = signals.labels - labels_on_control(signals)
+    return for_training - round(for_training * signals.random_share)
 
 
-def _check_people(signals: Signals) -> None:
+def _check_people(signals: SignalSettings) -> None:
     names = [person.name for person in signals.people]
     if signals.labels and not names:
         raise InvalidOption(
@@ -259,11 +265,11 @@ def _check_people(signals: Signals) -> None:
         )
 
 
-def _check_twice(signals: Signals) -> None:
-    names = [content_hash(named) for named in (*signals.models, *signals.personas)]
-    for place, named in enumerate((*signals.models, *signals.personas)):
+def _check_twice(signals: SignalSettings) -> None:
+    names = [content_hash(reference) for reference in (*signals.models, *signals.personas)]
+    for place, reference in enumerate((*signals.models, *signals.personas)):
         if names[place] in names[:place]:
             raise InvalidOption(
-                f"signals.models and signals.personas name {named!r} twice; the same voice "
-                "twice is no second opinion: name another, or another seed of it"
+                f"signals.models and signals.personas name {reference!r} twice; the same source "
+                "twice adds no information: name another, or another seed of it"
             )

@@ -1,4 +1,4 @@
-"""How far to trust a source when nobody knows the truth."""
+"""Reliability of sources without gold labels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ LEAST = 5
 def reliability(
     statements: Sequence[Statement], people: Sequence[Statement] = ()
 ) -> dict[str, float]:
-    """Return source → how often it is right, as far as that can be known without gold.
+    """Return source → estimated accuracy, without gold labels.
 
     It is the share of (other) people's labels that a source agrees with; for one that met
     fewer than `LEAST` of them, the share of items on which it says what most of the others
@@ -33,45 +33,47 @@ def reliability(
         people: what people said of items that were drawn at random; of disputed ones, all
             sources would look worse than they are.
     """
-    said: dict[str, dict[str, str]] = {}
-    for one in statements:
-        said.setdefault(one.source, {})[one.item] = final_answer(one.answer)
-    votes = _votes(said)
-    found: dict[str, float] = {}
-    for source, answers in said.items():
-        met = [
+    answers_of: dict[str, dict[str, str]] = {}
+    for statement in statements:
+        answers_of.setdefault(statement.source, {})[statement.item] = final_answer(
+            statement.answer
+        )
+    votes = _votes(answers_of)
+    estimates: dict[str, float] = {}
+    for source, answers in answers_of.items():
+        agreements = [
             answers[label.item] == final_answer(label.answer)
             for label in people
             if label.source != source and label.item in answers
         ]
-        if len(met) >= LEAST:
-            found[source] = _smoothed(sum(met), len(met))
+        if len(agreements) >= LEAST:
+            estimates[source] = _smoothed(sum(agreements), len(agreements))
         else:
-            found[source] = _among_peers(answers, votes)
-    return found
+            estimates[source] = _among_peers(answers, votes)
+    return estimates
 
 
-def _votes(said: Mapping[str, Mapping[str, str]]) -> dict[str, Counter[str]]:
+def _votes(answers_of: Mapping[str, Mapping[str, str]]) -> dict[str, Counter[str]]:
     votes: dict[str, Counter[str]] = {}
-    for answers in said.values():
+    for answers in answers_of.values():
         for item, answer in answers.items():
             votes.setdefault(item, Counter())[answer] += 1
     return votes
 
 
 def _among_peers(answers: Mapping[str, str], votes: Mapping[str, Counter[str]]) -> float:
-    """Return how often a source says what most others say; ties among them count in part."""
-    agreed, met = 0.0, 0
+    """Return the agreement rate with the majority of the others; ties count in part."""
+    agreed, shared = 0.0, 0
     for item, answer in answers.items():
-        others = votes[item].copy()
-        others[answer] -= 1
-        most = max(others.values())
-        if most <= 0:
+        peer_votes = votes[item].copy()
+        peer_votes[answer] -= 1
+        top = max(peer_votes.values())
+        if top <= 0:
             continue
-        leading = [other for other, count in others.items() if count == most]
-        met += 1
+        leading = [peer_answer for peer_answer, count in peer_votes.items() if count == top]
+        shared += 1
         agreed += (answer in leading) / len(leading)
-    return _smoothed(agreed, met)
+    return _smoothed(agreed, shared)
 
 
 def _smoothed(agreed: float, met: int) -> float:
@@ -106,37 +108,37 @@ def matrices(
         step: generation, for the record.
         seed: of the intervals' resampling.
     """
-    truth = {one.item: final_answer(one.answer) for one in people}
-    table = tabled([one for one in statements if one.item in truth])
-    found: list[Metric] = []
+    truth = {statement.item: final_answer(statement.answer) for statement in people}
+    table = tabled([statement for statement in statements if statement.item in truth])
+    metrics: list[Metric] = []
     if len(table.items) < _LEAST:
-        return found
-    right = [truth[item] for item in table.items]
-    phi = error_correlation(table.votes, right)
-    for (a, one), (b, other) in combinations(enumerate(table.sources), 2):
+        return metrics
+    truths = [truth[item] for item in table.items]
+    phi = error_correlation(table.votes, truths)
+    for (a, statement), (b, opponent) in combinations(enumerate(table.sources), 2):
         cells = {
             "signals.error_correlation": phi[a][b],
-            "signals.kappa_p": _kappa(table, (a, b), right, options, seed),
+            "signals.kappa_p": _kappa(table, (a, b), truths, options, seed),
         }
-        found += [
+        metrics += [
             Metric(
                 name,
                 *cell,
-                agent=one,
-                opponent=other,
-                tags={"a": one, "b": other},
+                agent=statement,
+                opponent=opponent,
+                tags={"a": statement, "b": opponent},
                 step=step,
             )
             for name, cell in cells.items()
             if cell is not None
         ]
-    return found
+    return metrics
 
 
 def _kappa(
     table: Table,
     pair: tuple[int, int],
-    right: Sequence[str],
+    truths: Sequence[str],
     options: Mapping[str, Sequence[str]],
     seed: int,
 ) -> Estimate | None:
@@ -145,23 +147,27 @@ def _kappa(
     theirs: list[tuple[float, ...]] = []
     places = []
     for row, votes in enumerate(table.votes):
-        said = [votes[column] for column in pair]
-        if None in said:
+        pair_votes = [votes[column] for column in pair]
+        if None in pair_votes:
             continue
-        known = [*map(final_answer, options.get(table.items[row], ())), *said, right[row]]
-        keys = list(dict.fromkeys(known))
+        candidates = [
+            *map(final_answer, options.get(table.items[row], ())),
+            *pair_votes,
+            truths[row],
+        ]
+        keys = list(dict.fromkeys(candidates))
         if len(keys) < 2:  # one answer is no choice
             keys.append("")
-        places.append(keys.index(right[row]))
+        places.append(keys.index(truths[row]))
         for column, belief in zip(pair, (ours, theirs), strict=True):
             belief.append(_belief(keys, votes[column], table.sureness[row][column]))
     return capa(ours, theirs, places, seed=seed) if len(places) >= _LEAST else None
 
 
 def _belief(
-    keys: Sequence[str | None], said: str | None, sure: float | None
+    keys: Sequence[str | None], vote: str | None, confidence: float | None
 ) -> tuple[float, ...]:
-    """Return the probability of every answer in a source's eyes."""
-    own = 1.0 if sure is None else sure
-    rest = (1.0 - own) / (len(keys) - 1)
-    return tuple(own if key == said else rest for key in keys)
+    """Return a source's probability of every answer."""
+    probability = 1.0 if confidence is None else confidence
+    remainder = (1.0 - probability) / (len(keys) - 1)
+    return tuple(probability if key == vote else remainder for key in keys)

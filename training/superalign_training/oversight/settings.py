@@ -16,7 +16,7 @@ Rule = Literal["majority", "weighted", "dawid-skene", "ancestors"]
 
 
 class Person(Section):
-    """A person who writes what ought to be said, through the people's queue."""
+    """A person who writes answers, through the people's queue."""
 
     name: Annotated[str, Field(min_length=1)] = "person"
     """Source of what they say."""
@@ -74,7 +74,7 @@ class Kinds(Section):
 
 
 class PeopleSettings(Section):
-    """People who answer questions about episodes of training, and how answers pay."""
+    """Questions to people about training episodes, and the use of their answers in rewards."""
 
     mode: Literal["simulated", "wait", "continue"] = "simulated"
     """Who answers: simulated people at once; or real ones, with ``superalign label RUN``. The
@@ -88,7 +88,7 @@ class PeopleSettings(Section):
     label_use: LabelUse = "override"
     """How labels enter pay: ``override`` replaces opinions (a critic's score) at the labelled
     turn; ``add`` adds to them; ``debias`` replaces them, draws the turns at random and pays
-    all other opinions by the mean label of their score bin."""
+    all other ones by the mean label of their score bin."""
     evaluation_share: Share = 0.2
     """Labels for evaluation, for each question of the budget. They come on top of it, are about
     turns drawn at random, and are never trained on."""
@@ -96,7 +96,7 @@ class PeopleSettings(Section):
     """How many rounds ago an episode may have been played that a late answer returns."""
 
 
-class Signals(Section):
+class SignalSettings(Section):
     """The sources that supervise each generation."""
 
     ancestors: bool = True
@@ -116,7 +116,7 @@ class Signals(Section):
     """Share of the other labels that go to tasks drawn at random instead of disputed ones;
     they weigh sources and are never trained on."""
     human: Literal["override", "add"] = "override"
-    """Whether a person's answer is the label, or one voice among the others."""
+    """Whether a person's answer is the label, or one source among the others."""
     combine: Rule = "weighted"
     """How statements become a label: every source one vote; votes by reliability (agreement
     with people, else with each other); Dawid and Skene's estimate; or votes that double with
@@ -129,7 +129,7 @@ class Signals(Section):
 
 
 class Competence(Section):
-    """Teaching a generation tasks of the competence families: A_i⁻."""
+    """Competence training of each generation: A_i⁻."""
 
     source: str | dict[str, Any] | None = None
     """Where its tasks come from; the scenario's own source when null."""
@@ -152,7 +152,7 @@ class Competence(Section):
 
 
 class Discover(Section):
-    """Deploying A_i⁻ in the sandbox, and keeping what goes wrong."""
+    """Deployment of A_i⁻ in the sandbox, and recording of hazards."""
 
     cases: Plural = 128
     """Requests that it is deployed on: plain ones, searched ones, and those of the
@@ -174,7 +174,7 @@ class Discover(Section):
 
 
 class Conform(Section):
-    """Teaching the safe answer ŷ to every hazard x̂: A_i⁻ → A_i⁺."""
+    """Conformity training on the safe answer ŷ to every hazard x̂: A_i⁻ → A_i⁺."""
 
     algorithm: SupervisedAlgorithm = Sft(steps=50, learning_rate=1e-3)
     """How it is taught: ``sft`` imitates ŷ, ``dpo`` prefers it to what was answered."""
@@ -189,8 +189,6 @@ class Conform(Section):
     """Where nobody else speaks: least score, by critics, of an answer that is taught."""
     balanced: bool = True
     """Whether opposite answers are taught equally often."""
-    alternations: Count = 2
-    """How often lessons and replay take turns; each turn has its share of the steps."""
     replay: ReplaySettings = ReplaySettings(
         cases=240, num_generations=1, imitation=Sft(steps=30, learning_rate=1e-3)
     )
@@ -198,7 +196,7 @@ class Conform(Section):
 
 
 class Gate(Section):
-    """Accepting a generation, or rolling it back. Bounds of intervals decide."""
+    """Acceptance or roll back of a generation, by bounds of intervals."""
 
     rounds: bool = False
     """Whether rounds are accepted or rolled back, too: by people's labels of the round's

@@ -1,4 +1,4 @@
-"""Running means of pay by role, which advantages are measured against."""
+"""Running means of reward by role: baselines of advantages."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ class Baselines:
         self._averages = dict(averages or {})
 
     def of(self, key: str) -> float:
-        """Return the average of a role or seat; 0 while nothing was seen."""
+        """Return the average of a role or seat; 0 before the first batch."""
         return self._averages.get(key, 0.0)
 
     def take(self, key: str, pay: Sequence[float], *, decay: float = 0.9) -> None:
-        """Take in what a role or seat was paid in one batch; the first batch sets it.
+        """Update the average of a role or seat by one batch; the first batch sets it.
 
         Args:
             key: role or seat.
@@ -44,8 +44,10 @@ class Baselines:
         if not pay:
             return
         batch = math.fsum(pay) / len(pay)
-        old = self._averages.get(key)
-        self._averages[key] = batch if old is None else decay * old + (1 - decay) * batch
+        average = self._averages.get(key)
+        self._averages[key] = (
+            batch if average is None else decay * average + (1 - decay) * batch
+        )
 
     def plain(self) -> dict[str, float]:
         """Return all averages."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a policy: what a folder says of itself. Needs no torch; see `checkpoint_files`.
+"""Checkpoint metadata of a policy, without torch; see `checkpoint_files`.
 
 A checkpoint is a folder: a Hugging Face model (safetensors, tokenizer, chat template) or
 a LoRA adapter as peft writes it, and beside it the value head and the optimiser's moments.
@@ -53,7 +53,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 @contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder` when all went well.
+    """Yield an empty folder that replaces `folder` on success.
 
     Raises:
         RecordFull: there was no room for what was written into it.
@@ -71,7 +71,7 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 def files_of(folder: Path) -> dict[str, str]:
-    """Return every file of a checkpoint that has no hash of its own → its content hash."""
+    """Return the content hash of every file of a checkpoint without a hash of its own."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         path.relative_to(folder).as_posix(): file_hash(path)
@@ -81,7 +81,7 @@ def files_of(folder: Path) -> dict[str, str]:
 
 
 def read_state(folder: Path) -> Checkpoint:
-    """Return what a checkpoint says of itself.
+    """Return the metadata of a checkpoint.
 
     Raises:
         RecordDamaged: nothing, or nothing that can be read.

@@ -1,4 +1,4 @@
-"""Tensors and agents of checkpoints, written, and read back against their recorded hashes."""
+"""Tensors and agents of checkpoints: written, and read with a check of their hashes."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -140,14 +140,14 @@ def _kept(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     return file_hash(path)
 
 
-def _check(folder: Path, what: str, digest: str, expected: str) -> None:
+def _check(folder: Path, part: str, digest: str, expected: str) -> None:
     if expected and digest != expected:
-        raise _altered(folder, what)
+        raise _altered(folder, part)
 
 
-def _altered(folder: Path, what: str) -> RecordDamaged:
+def _altered(folder: Path, part: str) -> RecordDamaged:
     return RecordDamaged(
-        f"the checkpoint {folder} was altered: its {what} is not what the record names; "
+        f"the checkpoint {folder} was altered: its {part} is not what the record names; "
         "restore it from a copy, or start a new run"
     )
 

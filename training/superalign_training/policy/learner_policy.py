@@ -29,7 +29,7 @@ FOLDER = "learner"
 
 
 class LearnerAgent:
-    """The agent of a `LearnerPolicy`; its replies bear the hash of the weights.
+    """The agent of a `LearnerPolicy`; its replies carry the hash of the weights.
 
     Args:
         policy: whose learner answers.
@@ -41,7 +41,7 @@ class LearnerAgent:
 
     @property
     def spec(self) -> AgentSpec:
-        """That of the learner, with the hash of what it has learned."""
+        """The learner's spec, with the hash of its state."""
         return msgspec.structs.replace(
             self._policy.learner.spec, policy=self._policy.version
         )
@@ -61,7 +61,7 @@ class LearnerAgent:
 
     @contextmanager
     def watched(self) -> Iterator["LearnerAgent"]:
-        """Remember, for `shown`, what it is shown meanwhile."""
+        """Record the views of replies within the context, for `shown`."""
         self._shown = {}
         try:
             yield self
@@ -69,7 +69,7 @@ class LearnerAgent:
             self._shown = None
 
     def shown(self, episode: Episode, seat: Seat) -> dict[int, View]:
-        """Return turn of an episode → what a seat was shown, and forget it."""
+        """Return turn → recorded view of a seat in an episode, and forget it."""
         turns = [
             utterance.turn for utterance in episode.utterances if utterance.seat == seat
         ]
@@ -136,7 +136,7 @@ class LearnerPolicy:
 
     @property
     def hash(self) -> str:
-        """Content hash of what `save` writes now."""
+        """Content hash of the files that `save` writes now."""
         if not self._hash or self._hashed_at != self.updates:
             with tempfile.TemporaryDirectory() as folder:
                 self._hash = _hash(self._write(Path(folder)))
@@ -146,7 +146,7 @@ class LearnerPolicy:
 
     @property
     def version(self) -> str:
-        """The hash that was last computed, and how many updates were made since.
+        """The last computed hash, and the number of updates since.
 
         Learners of any size speak under it between two checkpoints: nothing is written.
         """
@@ -156,7 +156,7 @@ class LearnerPolicy:
 
     @property
     def origin(self) -> Checkpoint:
-        """What a chain says of this policy while it lies in no folder of the run."""
+        """Checkpoint of this policy before it is saved in a folder of the run."""
         return Checkpoint(
             "",
             self.reference,
@@ -184,7 +184,7 @@ class LearnerPolicy:
     def improve(
         self, episodes: Sequence[Paid], *, seed: int, on_step: Callable[[Numbers], object]
     ) -> None:
-        """Let the learner learn from episodes; its numbers are checked.
+        """Train the learner on episodes by its own `improve`; check its numbers.
 
         Args:
             episodes: that it has just played.
@@ -267,5 +267,5 @@ def require_unaltered(folder: Path, expected: Checkpoint) -> None:
 
 
 def _hash(files: Mapping[str, str]) -> str:
-    """Return 32 hex digits that name all files of a learner; empty if there are none."""
+    """Return 32 hex digits over all files of a learner; empty if there are none."""
     return content_hash(dict(files)) if files else ""

@@ -1,4 +1,4 @@
-"""The causal LM of a policy: whole, or a LoRA adapter on a shared base; and its untrained original."""
+"""The causal LM of a policy, whole or a LoRA adapter on a shared base, and its original."""
 
 import copy
 import inspect
@@ -91,7 +91,7 @@ def shared_base(reference: str, *, device: str = "cpu", **options: Any) -> Share
 def trainable_agent(
     options: Mapping[str, Any], *, adapter: Lora | None, base: SharedBase | None, seed: int
 ) -> TransformerAgent:
-    """Return the agent whose weights a policy will train.
+    """Return the agent with the weights of a policy in training.
 
     Args:
         options: an agent reference with options of `TransformerAgent`.
@@ -123,7 +123,7 @@ def trainable_agent(
 
 
 def _is_weightless(name: str) -> bool:
-    """Return whether a registered agent is nothing that could live on a device."""
+    """Return whether a registered agent has no device."""
     if name not in registry.entries("agent"):
         return False
     return "device" not in inspect.signature(registry.load("agent", name)).parameters
@@ -147,7 +147,7 @@ def _with_adapter(
 
 
 def check_ends(agent: TransformerAgent) -> None:
-    """Refuse a tokenizer without an end; give one without padding its end for that.
+    """Raise for a tokenizer without an end; let the end serve as padding where there is none.
 
     Raises:
         InvalidOption: a policy that could never learn to stop.
@@ -170,7 +170,7 @@ def check_ends(agent: TransformerAgent) -> None:
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """Let a model compute activations again in the backward pass instead of keeping them.
+    """Enable activation checkpointing.
 
     Raises:
         InvalidOption: its architecture cannot.
@@ -186,7 +186,7 @@ def recompute_activations(model: PreTrainedModel) -> None:
 def agent_on(
     adapter: Adapter, options: Mapping[str, Any], *, reference: str
 ) -> TransformerAgent:
-    """Return an agent that speaks with an adapter, options of its base left out."""
+    """Return an agent with an adapter on a base, options of the base left out."""
     return TransformerAgent(
         adapter.model,
         tokenizer=adapter.base.tokenizer,
@@ -223,10 +223,12 @@ def original_model(agent: TransformerAgent, original: str) -> PreTrainedModel:
 
 
 def _loaded_original(agent: TransformerAgent, original: str) -> PreTrainedModel:
-    """Return the original from where it came from."""
-    where = {"device": str(agent.model.device), "dtype": agent.model.dtype}
+    """Return the original, loaded again from its reference."""
+    placement = {"device": str(agent.model.device), "dtype": agent.model.dtype}
     try:
-        loaded = make_agent({"id": agent.reference, "attention": agent.attention, **where})
+        loaded = make_agent(
+            {"id": agent.reference, "attention": agent.attention, **placement}
+        )
     except SuperalignError as error:
         raise InvalidOption(
             f"the untrained original of {agent.reference} cannot be loaded ({error}); call "

@@ -1,4 +1,4 @@
-"""AdamW with float32 masters, its state across checkpoints, and the memory that both take."""
+"""AdamW with float32 masters, its state across checkpoints, and memory estimates."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ class MasterAdamW(torch.optim.AdamW):
         super().add_param_group({**param_group, "params": masters})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients of all weights, those of narrower ones in any case."""
+        """Drop the gradients of all weights and masters."""
         super().zero_grad(set_to_none)
         for weight in self.masters:
             weight.grad = None
@@ -55,8 +55,8 @@ class MasterAdamW(torch.optim.AdamW):
     def state_of(self, weight: Parameter) -> dict[str, torch.Tensor]:
         """Return the optimiser state of a weight: its moments and its master."""
         master = self.masters.get(weight, weight)
-        kept: dict[str, torch.Tensor] = dict(self.state.get(master, {}))
-        return kept if master is weight else {**kept, _MASTER: master}
+        state: dict[str, torch.Tensor] = dict(self.state.get(master, {}))
+        return state if master is weight else {**state, _MASTER: master}
 
     @torch.no_grad()
     def _widen(self, *_: object) -> None:
@@ -75,7 +75,7 @@ class MasterAdamW(torch.optim.AdamW):
 
 
 class OptimizerState:
-    """AdamW of a policy, made when first needed, and its state in checkpoints.
+    """AdamW of a policy, created on first use, and its state in checkpoints.
 
     Args:
         weights: gives the LM's trained weights by name.
@@ -103,21 +103,21 @@ class OptimizerState:
             self._adamw.register_step_post_hook(self._count)
         if self._head() and len(self._adamw.param_groups) == 1:  # made in the meantime
             self._adamw.add_param_group({"params": list(self._head().values())})
-        for group, wanted in zip(
+        for group, rate in zip(
             self._adamw.param_groups, (learning_rate, value_learning_rate), strict=False
         ):
-            group["lr"] = wanted
+            group["lr"] = rate
             # A scheduler that was here before has left its own starting point.
-            group["initial_lr"] = wanted
+            group["initial_lr"] = rate
         return self._adamw
 
     def schedule(self, adamw: torch.optim.AdamW, schedule: Schedule) -> LambdaLR:
-        """Return a schedule that goes on after the steps already taken."""
-        done = self.updates
-        return LambdaLR(adamw, lambda step: schedule.factor(done + step))
+        """Return a schedule that continues after the steps taken so far."""
+        steps_taken = self.updates
+        return LambdaLR(adamw, lambda step: schedule.factor(steps_taken + step))
 
     def forget(self, snapshot: Mapping[str, torch.Tensor] | None = None) -> None:
-        """Forget all moments; steps stay counted.
+        """Drop all moments; the step count stays.
 
         Args:
             snapshot: whose masters are taken; without them weights start as they are.
@@ -156,7 +156,7 @@ class OptimizerState:
         }
 
     def take(self, moments: Mapping[str, torch.Tensor]) -> None:
-        """Put Adam's moments and the masters back.
+        """Restore Adam's moments and the masters.
 
         Raises:
             RecordDamaged: memory of weights that the policy does not have.
@@ -188,7 +188,7 @@ class OptimizerState:
 
 
 class MemoryFootprint(NamedTuple):
-    """Bytes on the policy's device; activations, which batches decide, come on top."""
+    """Bytes on the policy's device, without activations."""
 
     weights: int
     """Of the LM and the value head, those that other policies share not counted."""
@@ -230,12 +230,12 @@ def memory_footprint(
     """
     wide = max(dtype.itemsize, 4)
     narrow = dtype.itemsize < wide and not adapter
-    rest = (parameters - trained) * dtype.itemsize
+    frozen_bytes = (parameters - trained) * dtype.itemsize
     stepped = trained * wide + head * 4
-    own = trained * dtype.itemsize + head * 4 if narrow else stepped
+    trained_bytes = trained * dtype.itemsize + head * 4 if narrow else stepped
     return MemoryFootprint(
-        weights=own + (0 if adapter else rest),
-        shared=rest if adapter else 0,
+        weights=trained_bytes + (0 if adapter else frozen_bytes),
+        shared=frozen_bytes if adapter else 0,
         masters=trained * wide if narrow else 0,
         gradients=stepped,
         moments=2 * stepped,

@@ -1,4 +1,4 @@
-"""A policy: a causal LM in training that speaks through an agent."""
+"""A policy: a causal LM in training, with its agent."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -87,8 +87,10 @@ class Policy(TrainableModel):
             InvalidOption: what is called so has no weights to train, or base and adapter
                 do not fit.
         """
-        named = {"id": reference} if isinstance(reference, str) else dict(reference)
-        agent_options = {"device": device, **options, **named}
+        reference_options = (
+            {"id": reference} if isinstance(reference, str) else dict(reference)
+        )
+        agent_options = {"device": device, **options, **reference_options}
         recompute = bool(agent_options.pop("recompute", recompute))
         agent = trainable_agent(agent_options, adapter=adapter, base=base, seed=seed)
         return cls(agent, recompute=recompute)
@@ -125,7 +127,7 @@ class Policy(TrainableModel):
         head = read_tensors(folder / HEAD, expected.head)
         if head:
             policy.value_head.load_state_dict(
-                {name.removeprefix("value_head."): kept for name, kept in head.items()}
+                {name.removeprefix("value_head."): tensor for name, tensor in head.items()}
             )
         if moments:
             policy.optimizer_state.take(moments)
@@ -163,7 +165,7 @@ class Policy(TrainableModel):
 
     @property
     def reference(self) -> str:
-        """What the policy is called in records."""
+        """Its name in records."""
         return self.agent.reference
 
     @property
@@ -173,7 +175,7 @@ class Policy(TrainableModel):
 
     @property
     def base(self) -> SharedBase | None:
-        """What the policy's adapter stands on; None for a whole model."""
+        """The base of its adapter; None for a whole model."""
         return self.agent.adapter.base if self.agent.adapter else None
 
     @property
@@ -184,7 +186,7 @@ class Policy(TrainableModel):
 
     @property
     def origin(self) -> Checkpoint:
-        """What a chain says of this policy while it lies in no folder of the run."""
+        """Checkpoint of this policy before it is saved in a folder of the run."""
         return Checkpoint(
             "",
             self.reference,
@@ -225,7 +227,7 @@ class Policy(TrainableModel):
 
     @contextmanager
     def training(self, *, dropout: bool = True) -> Iterator[PreTrainedModel]:
-        """Yield the model, ready to be trained; afterwards it is ready to speak.
+        """Yield the model in training mode; leave it ready to generate.
 
         What trainers leave on the model, and on its original, is taken off again.
 
@@ -240,7 +242,7 @@ class Policy(TrainableModel):
                 self._reference.__dict__.pop("forward", None)
 
     def reference_model(self) -> PreTrainedModel:
-        """Return the untrained original, frozen: the reference of the KL.
+        """Return the frozen untrained original: the reference of the KL.
 
         With an adapter it is the base without any, which takes no memory; else a copy,
         made when first asked for and kept until `forget_reference`.
@@ -259,9 +261,9 @@ class Policy(TrainableModel):
     # --- tokens
 
     def prompt_ids(self, view: View) -> tuple[int, ...]:
-        """Return the tokens that this policy reads for a view."""
+        """Return this policy's prompt tokens of a view."""
         return tuple(self.agent.prompt_ids(view))
 
     def reply_ids(self, view: View, text: str) -> tuple[int, ...]:
-        """Return the tokens with which this policy would have said a text to a view."""
+        """Return this policy's completion tokens for a text."""
         return self.agent.reply_ids(view, text)

@@ -1,4 +1,4 @@
-"""How the learning rate changes over a policy's life."""
+"""Schedules of the learning rate over a policy's life."""
 
 import math
 from typing import Annotated, Literal, Self
@@ -9,7 +9,7 @@ from superalign_training.sections import Section, Share
 
 
 class Schedule(Section):
-    """A factor on the learning rate, by the number of optimiser steps ever taken.
+    """A factor on the learning rate, by the number of optimiser steps so far.
 
     The count belongs to the policy and is saved with it, so a schedule goes on across
     rounds, checkpoints and kills.

@@ -41,7 +41,7 @@ class TrainableModel:
 
     @contextmanager
     def training(self, *, dropout: bool = True) -> Iterator[PreTrainedModel]:
-        """Yield the model, ready to be trained; afterwards it is ready to speak.
+        """Yield the model in training mode; leave it ready to generate.
 
         TRL's trainers put a `forward` of their own on a model and leave it there; it is
         taken off, or a policy trained for many rounds would call through all of them. They
@@ -71,7 +71,7 @@ class TrainableModel:
 
     @property
     def updates(self) -> int:
-        """Optimiser steps ever taken."""
+        """Optimiser steps so far."""
         return self.optimizer_state.updates
 
     def optimizer(
@@ -93,7 +93,7 @@ class TrainableModel:
         *,
         value_learning_rate: float | None = None,
     ) -> tuple[MasterAdamW, LambdaLR]:
-        """Return the optimiser and a schedule that goes on where the policy stands.
+        """Return the optimiser and a schedule that continues from the policy's step count.
 
         Args:
             learning_rate: of the language model, before the schedule's factor.
@@ -104,7 +104,7 @@ class TrainableModel:
         return adamw, self.optimizer_state.schedule(adamw, lr_schedule)
 
     def seed(self, seed: int) -> int:
-        """Return a seed for something random in training.
+        """Return a seed for randomness in training.
 
         It depends on the number of updates, so that a policy that was stopped and loaded
         draws what it would have drawn.
@@ -114,8 +114,8 @@ class TrainableModel:
 
     def model_weights(self) -> Weights:
         """Return the trained weights of the language model, or of its adapter, by name."""
-        named = self.model.named_parameters()
-        return {name: weight for name, weight in named if weight.requires_grad}
+        parameters = self.model.named_parameters()
+        return {name: weight for name, weight in parameters if weight.requires_grad}
 
     def head_weights(self) -> Weights:
         """Return the weights of the value head by name; none if there is no head."""
@@ -124,17 +124,17 @@ class TrainableModel:
         return dict(self._head.named_parameters(prefix="value_head"))
 
     def trained_weights(self) -> Weights:
-        """Return everything that training changes, by name."""
+        """Return all trained weights by name."""
         return {**self.model_weights(), **self.head_weights()}
 
     def snapshot(self) -> dict[str, torch.Tensor]:
-        """Return a copy of what is trained, and of its masters, for `restore`."""
-        named = self.trained_weights().items()
-        copies = {name: weight.detach().clone() for name, weight in named}
+        """Return a copy of the trained weights and their masters, for `restore`."""
+        weights = self.trained_weights().items()
+        copies = {name: weight.detach().clone() for name, weight in weights}
         return {**copies, **self.optimizer_state.masters()}
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Put weights of a snapshot back and reset the optimiser's moments."""
+        """Restore the weights of a snapshot and reset the optimiser's moments."""
         with torch.no_grad():
             for name, weight in self.trained_weights().items():
                 if name in weights:
@@ -146,12 +146,12 @@ class TrainableModel:
 
     @property
     def has_value_head(self) -> bool:
-        """Whether the policy has learned, or is about to learn, values."""
+        """Whether there is a value head already."""
         return self._head is not None
 
     @property
     def value_head(self) -> ValueHead:
-        """The value head; made, with all values 0, when first asked for."""
+        """The value head, created on first use with all values 0."""
         if self._head is None:
             self._head = ValueHead.of(self.model)
         return self._head
@@ -180,7 +180,7 @@ class TrainableModel:
 
 
 def _without_dropout(model: PreTrainedModel) -> list[tuple[Any, str, float]]:
-    """Set all rates of dropout to 0; return (module, attribute, rate) of what they were.
+    """Set all dropout rates to 0; return (module, attribute, rate) of the former ones.
 
     Attention and some blocks call the function with a rate of their own (`attn_dropout`,
     `dropout`, `layerdrop`), so that layers of the class `Dropout` are not all there is.

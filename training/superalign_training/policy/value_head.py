@@ -102,7 +102,7 @@ def values_of(
 
 @contextmanager
 def _listening(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
-    """Yield a list that gets the hidden states which the output layer reads."""
+    """Yield a list that receives the inputs of the output layer."""
     hidden: list[torch.Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What stages play with: scenarios, policies from the run state, line-ups."""
+"""Agents of stages: policies from the run state, and lineups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import Agent
 from superalign_env.seeding import label, mix
 from superalign_env.types import Event, Role, Seat
-from superalign_training.gap.level import Level, voiced
+from superalign_training.gap.level import Level, with_level_decoding
 from superalign_training.policy import (
     AnyPolicy,
     Checkpoint,
@@ -25,46 +25,46 @@ from superalign_training.policy import (
 from superalign_training.registered import flaws
 from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.learners import (
+    changed_start_message,
     first_learner,
     learner_of,
-    other_start,
     trained_role,
 )
 from superalign_training.selfplay.model_cache import ModelCache
-from superalign_training.selfplay.opponents.pool import CheckpointShelf
+from superalign_training.selfplay.opponents.pool import CheckpointLoader
 from superalign_training.selfplay.playing import stage_capabilities
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import CHECKPOINTS, RunState
 
 
 def policy_of(context: StageContext, role: Role, settings: Settings) -> Policy:
-    """Return the policy of a role as the run state has it, to be trained.
+    """Return the policy of a role from the run state, for training.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    found = context.state.policies[role]
-    if found.path:
-        named = _named(found.reference, settings)
+    checkpoint = context.state.policies[role]
+    if checkpoint.path:
+        options = _named(checkpoint.reference, settings)
         return Policy.load(
-            context.run.path / found.path,
-            found,
+            context.run.path / checkpoint.path,
+            checkpoint,
             device=settings.device,
-            base=_base_of(context, found, settings, named),
-            compiled=bool(named.get("compiled", False)),
-            recompute=bool(named.get("recompute", False)),
+            base=_base_of(context, checkpoint, settings, options),
+            compiled=bool(options.get("compiled", False)),
+            recompute=bool(options.get("recompute", False)),
         )
     policy = _first(role, settings, context.models)
-    if policy.hash != found.weights:
+    if policy.hash != checkpoint.weights:
         raise RecordDamaged(
-            f"{found.reference} has other weights now than when this run began; restore "
+            f"{checkpoint.reference} has other weights now than when this run began; restore "
             "them, or start a new run"
         )
     return policy
 
 
 def trainee_of(context: StageContext, role: Role, settings: Settings) -> AnyPolicy:
-    """Return the policy, or the learner, of a role as the run state has it, to be trained.
+    """Return the policy, or the learner, of a role from the run state, for training.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
@@ -75,12 +75,12 @@ def trainee_of(context: StageContext, role: Role, settings: Settings) -> AnyPoli
 
 
 def lineup_of(context: StageContext, settings: Settings) -> dict[Role | Seat, Anyone]:
-    """Return who holds each role, or seat, of the run as it is now."""
+    """Return the current agent of each role or seat."""
     return {role: agent_of(context, role, settings) for role in settings.lineup}
 
 
 def agent_of(context: StageContext, role: Role | Seat, settings: Settings) -> Anyone:
-    """Return who holds a role, or a seat, as it is now: its policy, or who was named.
+    """Return the current agent of a role or a seat: its policy's, or the named one.
 
     Raises:
         UnknownId: nobody is called so.
@@ -92,63 +92,63 @@ def agent_of(context: StageContext, role: Role | Seat, settings: Settings) -> An
 
 
 def recorded_agent(context: StageContext, role: Role, settings: Settings) -> str:
-    """Return the hash under which the record knows who holds a role now."""
+    """Return the recorded hash of a role's current agent."""
     if role in context.state.policies:
         return context.state.policies[role].agent
     return context.run.agents.add(agent_of(context, role, settings).spec, role=role)
 
 
 def player_of(context: StageContext, role: Role, settings: Settings) -> Agent:
-    """Return who plays for a role that learns: its policy's agent, or its learner.
+    """Return the agent of a learning role: its policy's, or its learner.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    found = context.state.policies[role]
-    if not found.own:
+    checkpoint = context.state.policies[role]
+    if not checkpoint.own:
         return speaker_of(context, role, settings)
     return context.models.speaker(
-        role, found, lambda: learner_of(context, role, settings).agent
+        role, checkpoint, lambda: learner_of(context, role, settings).agent
     )
 
 
 def untrained_agent(context: StageContext, role: Role, settings: Settings) -> Agent:
-    """Return who played for a role before any training.
+    """Return the agent of a role before any training.
 
     Raises:
         RecordDamaged: it begins otherwise now.
     """
-    first = first_policy(role, settings, context.models)
+    policy = first_policy(role, settings, context.models)
     if (
-        isinstance(first, LearnerPolicy)
-        and first.hash != context.state.policies[role].original
+        isinstance(policy, LearnerPolicy)
+        and policy.hash != context.state.policies[role].original
     ):
-        raise RecordDamaged(other_start(first))
-    return first.agent
+        raise RecordDamaged(changed_start_message(policy))
+    return policy.agent
 
 
 def speaker_of(context: StageContext, role: Role, settings: Settings) -> TransformerAgent:
-    """Return who speaks for a role that learns, as the run state has it.
+    """Return the agent of a learning policy, from the run state.
 
     Raises:
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    found = context.state.policies[role]
-    if found.path:
-        return checkpoint_agent(context, found, settings, part=role)
+    checkpoint = context.state.policies[role]
+    if checkpoint.path:
+        return checkpoint_agent(context, checkpoint, settings, part=role)
     return context.models.speaker(
-        role, found, lambda: policy_of(context, role, settings).agent
+        role, checkpoint, lambda: policy_of(context, role, settings).agent
     )
 
 
 def checkpoint_agent(
-    context: StageContext, found: Checkpoint, settings: Settings, *, part: str
+    context: StageContext, checkpoint: Checkpoint, settings: Settings, *, part: str
 ) -> TransformerAgent:
-    """Return who speaks with the weights of a checkpoint of the run.
+    """Return the agent with the weights of a checkpoint of the run.
 
     Args:
         context: of the stage.
-        found: its place in the run state.
+        checkpoint: its place in the run state.
         settings: of the run.
         part: see `ModelCache.speaker`.
 
@@ -157,38 +157,38 @@ def checkpoint_agent(
     """
 
     def read() -> TransformerAgent:
-        named = _named(found.reference, settings)
+        options = _named(checkpoint.reference, settings)
         return read_agent(
-            context.run.path / found.path,
-            found,
+            context.run.path / checkpoint.path,
+            checkpoint,
             device=settings.device,
-            base=_base_of(context, found, settings, named),
-            compiled=bool(named.get("compiled", False)),
+            base=_base_of(context, checkpoint, settings, options),
+            compiled=bool(options.get("compiled", False)),
         )
 
-    return context.models.speaker(part, found, read)
+    return context.models.speaker(part, checkpoint, read)
 
 
 def deployed_agent(context: StageContext, settings: Settings) -> Agent:
-    """Return the generation at work as it is deployed: with the voice of its level.
+    """Return the generation at work as deployed: with the decoding of its level.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
     agent = speaker_of(context, context.state.generation_role, settings)
-    return voiced(agent, Level.of(settings.levels[context.state.level]))
+    return with_level_decoding(agent, Level.of(settings.levels[context.state.level]))
 
 
 def _named(reference: str, settings: Settings) -> dict[str, Any]:
-    """Return the options that the settings give where they name a reference."""
-    for given in (*map(settings.reference, settings.lineup), *settings.levels):
-        if not isinstance(given, str) and given.get("id") == reference:
-            return dict(given)
+    """Return the options of a reference in the settings."""
+    for holder in (*map(settings.reference, settings.lineup), *settings.levels):
+        if not isinstance(holder, str) and holder.get("id") == reference:
+            return dict(holder)
     return {}
 
 
 def first_policy(role: Role, settings: Settings, models: ModelCache) -> AnyPolicy:
-    """Return the policy, or the learner, that a role starts from.
+    """Return the initial policy, or learner, of a role.
 
     Args:
         role: whose.
@@ -205,15 +205,15 @@ def first_policy(role: Role, settings: Settings, models: ModelCache) -> AnyPolic
 
 
 def _first(role: Role, settings: Settings, models: ModelCache) -> Policy:
-    given = settings.reference(role)
-    start = {"id": given} if isinstance(given, str) else dict(given)
+    reference = settings.reference(role)
+    options = {"id": reference} if isinstance(reference, str) else dict(reference)
     if role == stage_capabilities(settings).judges:
-        start = {"temperature": settings.judge.temperature, **start}
-    return _untrained(start, settings, models, name=settings.holder(role))
+        options = {"temperature": settings.judge.temperature, **options}
+    return _untrained(options, settings, models, name=settings.holder(role))
 
 
 def first_policies(settings: Settings, models: ModelCache) -> dict[Role, AnyPolicy]:
-    """Return what every policy that learns starts from, for all roles that it holds."""
+    """Return the initial policy of every learning role and of the roles that share it."""
     learning = {settings.holder(role) for role in settings.learning}
     return {
         role: first_policy(role, settings, models)
@@ -223,7 +223,7 @@ def first_policies(settings: Settings, models: ModelCache) -> dict[Role, AnyPoli
 
 
 def level_policy(level: int, settings: Settings, models: ModelCache) -> Policy:
-    """Return a fresh policy of a level: what a generation starts from.
+    """Return a fresh policy of a level, the start of a generation.
 
     Raises:
         UnknownId: nothing is called so.
@@ -251,9 +251,9 @@ def _untrained(
     )
 
 
-def shelf_of(context: StageContext, settings: Settings) -> CheckpointShelf:
-    """Return where the checkpoints of a run lie."""
-    return CheckpointShelf(
+def checkpoint_loader(context: StageContext, settings: Settings) -> CheckpointLoader:
+    """Return the loader of the run's checkpoints."""
+    return CheckpointLoader(
         context.run.path,
         settings.device,
         first=lambda role: _first(role, settings, context.models),
@@ -262,12 +262,15 @@ def shelf_of(context: StageContext, settings: Settings) -> CheckpointShelf:
 
 
 def _base_of(
-    context: StageContext, found: Checkpoint, settings: Settings, named: Mapping[str, Any]
+    context: StageContext,
+    checkpoint: Checkpoint,
+    settings: Settings,
+    options: Mapping[str, Any],
 ) -> SharedBase | None:
-    """Return what the adapter of a checkpoint stands on; None for a whole model."""
-    if not found.base:
+    """Return the base of a checkpoint's adapter; None for a whole model."""
+    if not checkpoint.base:
         return None
-    return _base(context.models, found.reference, settings, named)
+    return _base(context.models, checkpoint.reference, settings, options)
 
 
 def _base(
@@ -277,13 +280,13 @@ def _base(
     options: Mapping[str, Any] | None = None,
 ) -> SharedBase:
     named = options or {}
-    own = {key: named[key] for key in ("dtype", "attention") if key in named}
-    return models.base(reference, device=settings.device, **own)
+    loading = {key: named[key] for key in ("dtype", "attention") if key in named}
+    return models.base(reference, device=settings.device, **loading)
 
 
-def _read_adapter(owner: str, given: Mapping[str, Any]) -> Lora:
+def _read_adapter(owner: str, adapter: Mapping[str, Any]) -> Lora:
     try:
-        return Lora.model_validate(dict(given))
+        return Lora.model_validate(dict(adapter))
     except ValidationError as error:
         raise InvalidOption(f"{owner}.adapter: {flaws(error, Lora)}") from error
 
@@ -293,9 +296,9 @@ def _note_unchanged(
 ) -> None:
     flat = numbers.get("frac_reward_zero_std") == 1.0
     why = "no group differed in reward: " if flat else ""
-    where = f"generation {context.generation}, " if context.generation else ""
+    place = f"generation {context.generation}, " if context.generation else ""
     stage = context.stage.partition("-")[2]
-    reason = f"{why}the weights of the {role} did not change ({where}round {context.round} {stage})"
+    reason = f"{why}the weights of the {role} did not change ({place}round {context.round} {stage})"
     event = Event("policy.unchanged", evidence={"role": role, "reason": reason})
     context.run.events.add(event, stage=context.stage)
 
@@ -310,7 +313,7 @@ def keep_policy(
     parent: str | None = None,
     numbers: Mapping[str, float] | None = None,
 ) -> RunState:
-    """Save a policy as this round's checkpoint, record its lineage, put it into the run state.
+    """Save a policy as this round's checkpoint, record its lineage, and update the run state.
 
     Where training left the weights as they were, an event ``policy.unchanged`` says why.
 

@@ -1,4 +1,4 @@
-"""Alarms of a stage: what they look at, gathered from the record, and what follows them."""
+"""Alarm statistics of a stage, gathered from the record, and the actions of alarms."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,9 +6,13 @@ from superalign_env.measures import Estimate
 from superalign_env.types import Event, Metric
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.oversight.alarms import Raised, Statistics
-from superalign_training.selfplay.corrections import halt_unless_told, propose
+from superalign_training.selfplay.corrections import halt_until_approved, propose
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.gate_evidence import Competence, Deployment, Requests
+from superalign_training.selfplay.gate_evidence import (
+    CompetenceEvidence,
+    DeploymentEvidence,
+    RequestEvidence,
+)
 
 Tagged = Sequence[tuple[str, Mapping[str, str]]]
 """(name of a metric, tags that it must have)."""
@@ -27,12 +31,12 @@ _SERIES: Tagged = (
 def generation_statistics(
     context: StageContext,
     stats: GenerationStats,
-    competence: Competence,
-    requests: Requests,
-    deployment: Deployment,
+    competence: CompetenceEvidence,
+    requests: RequestEvidence,
+    deployment: DeploymentEvidence,
     metrics: Sequence[Metric],
 ) -> Statistics:
-    """Return what may be known of the generation at work without gold labels.
+    """Return the statistics of the generation at work, without gold labels.
 
     Args:
         context: of the gate.
@@ -54,51 +58,51 @@ def generation_statistics(
 
 
 def missed_planted(context: StageContext) -> Estimate | None:
-    """Return the share of planted answers that the critic misjudged when last examined."""
+    """Return the critic's error rate on planted answers in its last check."""
     rows = context.run.metrics.read("verdicts.accuracy", tags={"on": "planted"})
     return misjudged(rows[-1].metric) if rows else None
 
 
 def misjudged(accuracy: Metric) -> Estimate:
-    """Return the share of errors from an accuracy."""
+    """Return the error rate of an accuracy."""
     low = accuracy.value if accuracy.low is None else accuracy.low
     high = accuracy.value if accuracy.high is None else accuracy.high
     return Estimate(1.0 - accuracy.value, 1.0 - high, 1.0 - low, accuracy.n)
 
 
 def series(
-    context: StageContext, named: Tagged, metrics: Sequence[Metric] = ()
+    context: StageContext, names: Tagged, metrics: Sequence[Metric] = ()
 ) -> dict[str, list[float]]:
     """Return name → its values over generations, or over rounds where there are none.
 
     Args:
         context: of a stage.
-        named: metrics that are looked at.
+        names: metrics that are looked at.
         metrics: of the stage, which are not in the record yet.
     """
     moment = {s.id: s.generation or s.round for s in context.run.stages.all()}
-    found = {}
-    for name, tags in named:
-        last: dict[int, float] = {}
+    values_by_name = {}
+    for name, tags in names:
+        latest: dict[int, float] = {}
         for stage, metric in context.run.metrics.read(name, tags=tags):
             if moment.get(stage):
-                last[moment[stage]] = metric.value
-        values = [last[number] for number in sorted(last)]
+                latest[moment[stage]] = metric.value
+        values = [latest[number] for number in sorted(latest)]
         values += [
             m.value for m in metrics if m.name == name and tags.items() <= m.tags.items()
         ]
         if values:
-            found[name] = values
-    return found
+            values_by_name[name] = values
+    return values_by_name
 
 
-def act_on(context: StageContext, alarms: Sequence[Raised], when: str) -> list[str]:
-    """Record alarms and do what they ask for; return those that demand a roll back.
+def act_on(context: StageContext, alarms: Sequence[Raised], moment: str) -> list[str]:
+    """Record alarms and take their actions; return the ids that demand a roll back.
 
     Args:
         context: of the stage.
         alarms: that were raised.
-        when: what they are of, for people: ``round 3``.
+        moment: what they are of, for people: ``round 3``.
 
     Raises:
         Halted: one of them stops the run.
@@ -115,9 +119,9 @@ def act_on(context: StageContext, alarms: Sequence[Raised], when: str) -> list[s
         context.run.events.add(
             Event(f"alarm.{alarm.id}", evidence=evidence), stage=context.stage
         )
-        what = f"the alarm {alarm.id} in {when} ({alarm.value:.3g} against {alarm.threshold:g})"
+        reason = f"the alarm {alarm.id} in {moment} ({alarm.value:.3g} against {alarm.threshold:g})"
         if alarm.action == "propose":
-            propose(context, alarm.id, what, evidence)
+            propose(context, alarm.id, reason, evidence)
         elif alarm.action == "stop":
-            halt_unless_told(context, alarm.id, what)
+            halt_until_approved(context, alarm.id, reason)
     return [alarm.id for alarm in alarms if alarm.action == "roll-back"]

@@ -1,4 +1,4 @@
-"""Whether a run's lineup and algorithms fit its scenario: said before anything starts."""
+"""Checks of a run's lineup and algorithms against its scenario, before it starts."""
 
 from collections.abc import Collection
 from typing import Any
@@ -13,13 +13,13 @@ from superalign_env.seeding import generator
 from superalign_env.types import Role, Split, role_of
 from superalign_training.evaluation.evaluation import check_fits
 from superalign_training.evaluation.holdout import exam_scenario, require_gold
-from superalign_training.selfplay.lineup import LEARNER, OBJECT, has_weights, is_somebodys
+from superalign_training.selfplay.lineup import LEARNER, OBJECT, has_weights, is_user_object
 from superalign_training.selfplay.model_cache import ModelCache
-from superalign_training.selfplay.plan import way_of
+from superalign_training.selfplay.plan import training_stage
 from superalign_training.selfplay.playing import (
     competence_scenario,
+    filtered_source,
     further_critics,
-    narrowed,
     stage_scenario,
     tasks_of,
 )
@@ -28,7 +28,7 @@ from superalign_training.selfplay.scenario_capabilities import (
     scenario_capabilities,
 )
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.skipped_stages import left_out
+from superalign_training.selfplay.skipped_stages import skipped_stages
 
 SPLITS_PLAYED: tuple[Split, ...] = ("train", "gate", "test")
 """Splits that the stages of self-play draw from."""
@@ -40,7 +40,7 @@ SPLITS_LABELLED: tuple[Split, ...] = ("train", "control", "gate", "test")
 def require_lineup(
     settings: Settings, models: ModelCache, *, load: bool = True
 ) -> list[str]:
-    """Raise unless a run can begin: its seats are held, its tasks are there.
+    """Raise unless every seat has an agent and every split has tasks.
 
     Who does not learn is made now, so that a reference to nobody is an error here.
 
@@ -81,15 +81,15 @@ def require_lineup(
     if settings.rounds:
         _require_pay(settings, scenario)
     _require_taught(settings, scenario_capabilities(scenario).answers)
-    for one in settings.evaluate.also:
-        check_fits(one, scenario)
+    for evaluation in settings.evaluate.also:
+        check_fits(evaluation, scenario)
     # Last, as models are read for it.
     _require_agents(settings, models, load=load)
-    return left_out(settings)
+    return skipped_stages(settings)
 
 
 def _require_seats(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise unless every seat is held, and every role named is one of the scenario's."""
+    """Raise unless every seat has an agent and every named role exists."""
     roles = list(dict.fromkeys(map(role_of, scenario.seats)))
     _require_known(settings.lineup, "lineup", scenario, [*roles, *scenario.seats])
     _require_known(settings.train, "train", scenario, roles)
@@ -101,33 +101,33 @@ def _require_seats(settings: Settings, scenario: Scenario[Any]) -> None:
                 "agent"
             )
     for role in settings.learning:
-        own = [seat for seat in scenario.seats if role_of(seat) == role]
-        if all(seat in settings.lineup for seat in own):
+        seats = [seat for seat in scenario.seats if role_of(seat) == role]
+        if all(seat in settings.lineup for seat in seats):
             raise InvalidOption(
                 f"train.{role}: every seat of the role is held by somebody else "
-                f"({', '.join(own)}); leave one to lineup.{role}, or set train.{role}=null"
+                f"({', '.join(seats)}); leave one to lineup.{role}, or set train.{role}=null"
             )
 
 
 def _require_people(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise where people shall be asked, nobody can be simulated and nobody is there."""
+    """Raise where people are asked, and are neither simulated nor enrolled."""
     if settings.budget and settings.people.mode == "simulated":
         require_simulable(scenario)
 
 
 def _require_known_agents(settings: Settings) -> None:
-    """Raise where a reference names nobody; nothing is made."""
+    """Raise for references to unknown agents, without making any."""
     for name in settings.lineup:
         reference = settings.reference(name)
         require_known(reference)
-        if is_somebodys(reference):
-            named = reference if isinstance(reference, str) else str(reference.get("id"))
-            if not named.startswith((OBJECT, LEARNER)):
-                named_object(named, what="agent")
+        if is_user_object(reference):
+            target = reference if isinstance(reference, str) else str(reference.get("id"))
+            if not target.startswith((OBJECT, LEARNER)):
+                named_object(target, what="agent")
 
 
 def _require_agents(settings: Settings, models: ModelCache, *, load: bool) -> None:
-    """Raise where an agent cannot be made as it is named; who does not learn is made."""
+    """Raise for agents that cannot be made; make those that do not learn."""
     learning = {settings.holder(role) for role in settings.learning}
     for name in settings.lineup:
         reference = settings.reference(name)
@@ -150,16 +150,18 @@ def _require_agents(settings: Settings, models: ModelCache, *, load: bool) -> No
 
 
 def _require_known(
-    names: Collection[str], setting: str, scenario: Scenario[Any], known: Collection[str]
+    names: Collection[str], setting: str, scenario: Scenario[Any], allowed: Collection[str]
 ) -> None:
     for name in names:
-        if name not in known:
-            said = hint(nearest(name, known), known, listed="there are")
-            raise InvalidOption(f"{setting}.{name}: {scenario.id} has no {name}; {said}")
+        if name not in allowed:
+            suggestion = hint(nearest(name, allowed), allowed, listed="there are")
+            raise InvalidOption(
+                f"{setting}.{name}: {scenario.id} has no {name}; {suggestion}"
+            )
 
 
 def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise unless every stage of a chain of generations finds what it needs.
+    """Raise unless every stage of a chain of generations has what it needs.
 
     A policy to raise, its tasks in every split, gold answers for the ceiling, seats for
     further critics, and a truth to simulate people by.
@@ -170,12 +172,12 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
             f"({settings.lineup[settings.generation_role]}) improves itself; play rounds instead "
             "(generations=0 rounds=3)"
         )
-    lessons = competence_scenario(settings, "train", 0).source
+    source = competence_scenario(settings, "train", 0).source
     for split in SPLITS_LABELLED:
-        lessons.draw(generator(0), split)
-    require_gold(lessons)
+        source.draw(generator(0), split)
+    require_gold(source)
     further_critics(settings)
-    people = [one.name for one in settings.signals.people if one.simulated]
+    people = [person.name for person in settings.signals.people if person.simulated]
     if (
         people
         and settings.gate.request_labels
@@ -189,15 +191,15 @@ def _require_chain(settings: Settings, scenario: Scenario[Any]) -> None:
 
 
 def _require_exams(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise unless the tasks of competence have every family that is examined."""
+    """Raise unless the tasks of competence have every evaluated family."""
     answers = scenario_capabilities(scenario).answers
     for family in (settings.evaluate.families or ()) if answers else ():
-        source = narrowed(tasks_of(settings), [family])
+        source = filtered_source(tasks_of(settings), [family])
         exam_scenario("test", source).source.draw(generator(0), "test")
 
 
 def _require_taught(settings: Settings, answers: Role) -> None:
-    """Raise where the stage supervise shall teach weights that only a policy has."""
+    """Raise where the stage supervise would train an agent without weights."""
     if settings.supervise is not None and settings.own(answers):
         raise InvalidOption(
             f"supervise needs a {answers} that is a policy (micro/3, a folder), and "
@@ -206,33 +208,33 @@ def _require_taught(settings: Settings, answers: Role) -> None:
 
 
 def _require_pay(settings: Settings, scenario: Scenario[Any]) -> None:
-    """Raise where a role shall learn by pay alone and cannot."""
-    parts = scenario_capabilities(scenario)
+    """Raise where a role cannot learn from its rewards."""
+    capabilities = scenario_capabilities(scenario)
     holders: dict[Role, Role] = {}
     for role in settings.learning:
-        if way_of(role, parts, settings) != "improve":
+        if training_stage(role, capabilities, settings) != "improve":
             continue
-        other = holders.setdefault(settings.holder(role), role)
-        if other != role:
+        first_role = holders.setdefault(settings.holder(role), role)
+        if first_role != role:
             raise InvalidOption(
-                f"train.{role}: {role} and {other} share one policy, which learns from the "
-                f"seats of both by one algorithm; drop train.{role} (train.{other} has it)"
+                f"train.{role}: {role} and {first_role} share one policy, which learns from the "
+                f"seats of both by one algorithm; drop train.{role} (train.{first_role} has it)"
             )
-        for algorithm in settings.by_examples(role):
+        for algorithm in settings.supervised_algorithms(role):
             raise InvalidOption(
-                f"train.{role}={algorithm.id} learns from lessons, and the stage "
-                f"improve-{role} of {scenario.id} has only pay; choose one that learns from "
+                f"train.{role}={algorithm.id} learns from examples, and the stage "
+                f"improve-{role} of {scenario.id} has only rewards; choose one that learns from "
                 "pay (ppo, grpo, rloo, reinforce), or let "
                 f"supervise={{algorithm: {{id: {algorithm.id}}}}} teach it before"
             )
         weights = scenario.weights.get(role, {})
-        paid = {part: w for part, w in weights.items() if w}
+        nonzero = {part: w for part, w in weights.items() if w}
         by_people = settings.budget and weights.get(HUMAN, 1.0)
-        if not (by_people or set(paid) - {"format", HUMAN}):
+        if not (by_people or set(nonzero) - {"format", HUMAN}):
             cure = "let people pay (budget=0.2), train another role"
             if scenario.options.get("truth") is False:
                 cure += ", or let the truth pay: options.truth=true"
             raise InvalidOption(
                 f"train.{role}: {scenario.id} pays the role {role} nothing to learn from "
-                f"(its weights: {paid or 'none'}); {cure}"
+                f"(its weights: {nonzero or 'none'}); {cure}"
             )

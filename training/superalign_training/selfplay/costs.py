@@ -1,4 +1,4 @@
-"""Costs of stages in counts, one function each: upper bounds where a stage may stop early.
+"""Costs of stages in counts, one function each; upper bounds where a stage may stop early.
 
 A function takes the same options as its stage. All lie here and not in the modules of the
 stages, since those import PyTorch and a dry run does without.
@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.types import Role
-from superalign_training.algorithms.supervision import Supervise
+from superalign_training.algorithms.supervision import ALTERNATIONS, Supervise
 from superalign_training.evaluation.evaluation import Evaluation
 from superalign_training.oversight.alarms import PROBES
 from superalign_training.oversight.settings import Hardening
-from superalign_training.selfplay.opponents.settings import LeagueSettings
+from superalign_training.selfplay.opponents.settings import SEARCH_SHARE, LeagueSettings
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
     PLANTED,
@@ -50,7 +50,7 @@ class StageCounts(NamedTuple):
 
 
 class CostContext(NamedTuple):
-    """Settings, place and scenario of the stage whose cost is estimated."""
+    """Settings, position and scenario of a stage whose cost is estimated."""
 
     settings: Settings
     generation: int
@@ -59,7 +59,7 @@ class CostContext(NamedTuple):
     """Episodes of this round so far."""
     turns: float
     """Replies of an episode, as they were counted in a few."""
-    parts: ScenarioCapabilities
+    capabilities: ScenarioCapabilities
     """Of the scenario."""
 
     @property
@@ -69,37 +69,37 @@ class CostContext(NamedTuple):
 
     @property
     def replies(self) -> float:
-        """Replies of an episode that nobody attacks."""
-        if not self.parts.can(PLANTED):
+        """Replies of an episode without an attack."""
+        if not self.capabilities.can(PLANTED):
             return self.turns
         refine = int(self.settings.options.get("refine", 0))
         return (1 + self.critics) * (1 + refine)
 
     def labels(self, episodes: float) -> float:
-        """Return the answers of people about so many episodes that are learned from."""
+        """Return the expected answers of people about so many training episodes."""
         settings = self.settings
         return settings.budget * (1 + settings.people.evaluation_share) * episodes
 
     def comparisons(self, episodes: float) -> float:
-        """Return the answers about so many episodes that compare two members of a case."""
+        """Return the expected answers that compare two members of a case."""
         settings = self.settings
         return settings.budget * settings.people.kinds.share("member_preference") * episodes
 
     @property
     def supervisors(self) -> int:
-        """Models that label what a generation is taught."""
+        """Models that label tasks of a generation."""
         signals = self.settings.signals
-        own = len(signals.models) + len(signals.personas)
-        return own + (max(0, self.generation - 1) if signals.ancestors else 0)
+        models = len(signals.models) + len(signals.personas)
+        return models + (max(0, self.generation - 1) if signals.ancestors else 0)
 
 
 def free(context: CostContext) -> StageCounts:
-    """Nothing: the stage neither plays nor trains."""
+    """No cost: the stage neither plays nor trains."""
     return StageCounts()
 
 
 def judge(context: CostContext) -> StageCounts:
-    """Critic's course on planted answers, fitted and checked as often as it may take."""
+    """Fits of the critic on planted answers, and their checks."""
     rules = context.settings.judge
     if not rules.cases:
         return StageCounts()
@@ -112,83 +112,84 @@ def judge(context: CostContext) -> StageCounts:
 
 
 def teach_critic(context: CostContext, rules: Hardening) -> StageCounts:
-    """Critic's courses of hardening, on planted answers."""
-    checked = context.settings.judge.check_cases
+    """Fits of the critic in hardening, on planted answers."""
+    checks = context.settings.judge.check_cases
     courses = rules.max_critic_fits * rules.critic_fit.steps * rules.critic_fit.batch_size
     rows = float(rules.critic_warmup.steps * rules.critic_warmup.batch_size + courses)
-    planted = rules.planted_cases + checked
-    return StageCounts(checked, checked, rows, rules.max_critic_fits + 1, planted=planted)
+    planted = rules.planted_cases + checks
+    return StageCounts(checks, checks, rows, rules.max_critic_fits + 1, planted=planted)
 
 
 def imitate(context: CostContext, rules: Hardening) -> StageCounts:
-    """Seed queries, answered and judged, and a course of the learner on them."""
+    """Seed queries, answered and judged, and a fit of the learner on them."""
     rows = float(rules.learner_warmup.steps * rules.learner_warmup.batch_size)
     return StageCounts(0, 2 * rules.seed_cases, rows, 1)
 
 
 def harden(context: CostContext, rules: Hardening) -> StageCounts:
-    """Queries of every attacker, and a course of the learner on them."""
+    """Queries of every attacker, and a fit of the learner on them."""
     course = rules.learner_fits[min(context.round, len(rules.learner_fits)) - 1]
-    asked = rules.queries * (1 + (context.parts.asks in context.settings.learning))
-    return StageCounts(0, 4 * asked, float(course.steps * course.batch_size), 1)
+    queries = rules.queries * (1 + (context.capabilities.asks in context.settings.learning))
+    return StageCounts(0, 4 * queries, float(course.steps * course.batch_size), 1)
 
 
 def calibrate(context: CostContext) -> StageCounts:
-    """Courses and practice of who judges, on planted answers."""
+    """Fits and RL of the critic, on planted answers."""
     rules, checks = context.settings.calibrate, context.settings.judge.check_cases
-    courses, drills = _learnt(context, context.parts.judges)
-    if not (rules.cases or context.settings.budget or drills):
+    courses, algorithms = _learnt(context, context.capabilities.judges)
+    if not (rules.cases or context.settings.budget or algorithms):
         return StageCounts()
     episodes = rules.cases + checks
     rows = sum(_rows(course, rules.cases) for course in courses)
-    found = StageCounts(episodes, episodes * context.critics, rows, len(courses))
-    for drill in drills:
-        found = found.plus(_paid(drill, context.critics))
-    return found._replace(planted=found.episodes)
+    counts = StageCounts(episodes, episodes * context.critics, rows, len(courses))
+    for algorithm in algorithms:
+        counts = counts.plus(_paid(algorithm, context.critics))
+    return counts._replace(planted=counts.episodes)
 
 
 def attack(context: CostContext) -> StageCounts:
-    """Search for queries, and courses and practice of who asks."""
+    """Search for queries, and fits and RL of the attacker."""
     rules = context.settings.attack
     replies = rules.cases * (0.5 + context.replies) + rules.cases  # probed afterwards
-    courses = context.settings.by_examples(context.parts.asks)
+    courses = context.settings.supervised_algorithms(context.capabilities.asks)
     rows = sum(_rows(course, rules.cases) for course in courses)
-    found = StageCounts(rules.cases, replies, rows, len(courses))
-    for drill in context.settings.by_pay(context.parts.asks):
-        found = found.plus(_paid(drill, 1 + context.replies)).plus(
+    counts = StageCounts(rules.cases, replies, rows, len(courses))
+    for algorithm in context.settings.rl_algorithms(context.capabilities.asks):
+        counts = counts.plus(_paid(algorithm, 1 + context.replies)).plus(
             StageCounts(64, 64 * context.replies)
         )
-    return found
+    return counts
 
 
 def improve(context: CostContext, role: Role) -> StageCounts:
-    """Practice of one role, and people's answers about its episodes."""
+    """RL of one role, and people's answers about its episodes."""
     attacked = (
-        context.parts.can(ATTACKED) and context.parts.asks in context.settings.learning
+        context.capabilities.can(ATTACKED)
+        and context.capabilities.asks in context.settings.learning
     )
-    asked = 1 - context.settings.attack.search_share if attacked else 0
-    found = StageCounts()
-    drills = context.settings.by_pay(role)
-    for drill in drills:
-        found = found.plus(_paid(drill, max(context.turns, context.replies) + asked))
-    several = _learned_from(drill for drill in drills if drill.num_generations > 1)
-    labels, compared = context.labels(_learned_from(drills)), context.comparisons(several)
-    return found._replace(labels=labels, comparisons=compared)
+    extra = 1 - SEARCH_SHARE if attacked else 0
+    counts = StageCounts()
+    algorithms = context.settings.rl_algorithms(role)
+    for algorithm in algorithms:
+        counts = counts.plus(_paid(algorithm, max(context.turns, context.replies) + extra))
+    several = _learned_from(a for a in algorithms if a.num_generations > 1)
+    labels = context.labels(_learned_from(algorithms))
+    compared = context.comparisons(several)
+    return counts._replace(labels=labels, comparisons=compared)
 
 
 def _learnt(context: CostContext, role: Role) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Return the courses and the drills of a role."""
-    return context.settings.by_examples(role), context.settings.by_pay(role)
+    """Return the supervised and the RL algorithms of a role."""
+    settings = context.settings
+    return settings.supervised_algorithms(role), settings.rl_algorithms(role)
 
 
 def supervise(context: CostContext, rules: Supervise) -> StageCounts:
-    """Answers to tasks, revised where that is wanted, and courses on them."""
+    """Answers to tasks, revised where the settings say so, and fits on them."""
     episodes = rules.cases * rules.num_generations
     replies = episodes * (1 + context.critics) * (1 + rules.revised)
-    found = StageCounts(
-        episodes, replies, _rows(rules.algorithm, episodes), rules.alternations
-    )
-    return found.plus(_replayed(rules.replay, rules.alternations))
+    counts = StageCounts(episodes, replies, _rows(rules.algorithm, episodes), ALTERNATIONS)
+    return counts.plus(_replayed(rules.replay, ALTERNATIONS))
 
 
 def annotate(context: CostContext) -> StageCounts:
@@ -203,27 +204,29 @@ def annotate(context: CostContext) -> StageCounts:
 def evaluate(context: CostContext) -> StageCounts:
     """Held-out cases, known attacks and fresh ones."""
     rules = context.settings.evaluate
-    attacked = context.parts.can(ATTACKED)
-    known = rules.attack_cases if context.round and attacked else 0
-    episodes = rules.cases + known + (rules.fresh_queries if attacked else 0)
-    return StageCounts(episodes, episodes * context.replies + known / 2)
+    attacked = context.capabilities.can(ATTACKED)
+    attacks = rules.attack_cases if context.round and attacked else 0
+    episodes = rules.cases + attacks + (rules.fresh_queries if attacked else 0)
+    return StageCounts(episodes, episodes * context.replies + attacks / 2)
 
 
 def test(context: CostContext) -> StageCounts:
     """Held-out cases before and after training and with baselines, known and fresh attacks."""
     rules = context.settings.evaluate
     families = rules.families or ()
-    sat = rules.family_cases * len(families) if context.parts.answers else 0
-    attacked = context.parts.can(ATTACKED)
-    known = rules.attack_cases if attacked else 0
-    asked = (2 + context.parts.baselines) * rules.cases + known
-    asked += 2 * rules.fresh_queries if attacked else 0
-    return StageCounts(asked + 2 * sat, asked * context.replies + 2 * sat + known / 2)
+    tasks = rules.family_cases * len(families) if context.capabilities.answers else 0
+    attacked = context.capabilities.can(ATTACKED)
+    attacks = rules.attack_cases if attacked else 0
+    episodes = (2 + context.capabilities.baselines) * rules.cases + attacks
+    episodes += 2 * rules.fresh_queries if attacked else 0
+    return StageCounts(
+        episodes + 2 * tasks, episodes * context.replies + 2 * tasks + attacks / 2
+    )
 
 
 def league(context: CostContext, rules: LeagueSettings) -> StageCounts:
     """New pairs of checkpoints, for every pairing that is rated."""
-    trials = len(rated_pairings(context.settings, context.parts))
+    trials = len(rated_pairings(context.settings, context.capabilities))
     return trial(context, rules).times(trials)
 
 
@@ -234,7 +237,7 @@ def trial(context: CostContext, rules: LeagueSettings) -> StageCounts:
 
 
 def competence(context: CostContext, effort: int = 1) -> StageCounts:
-    """Tasks labelled by supervisors and people, a course on them, and control tasks."""
+    """Tasks labelled by supervisors and people, a fit on them, and control tasks."""
     rules, signals = context.settings.competence, context.settings.signals
     taught = rules.cases * effort
     episodes = taught + 2 * rules.control_cases
@@ -249,14 +252,15 @@ def competence(context: CostContext, effort: int = 1) -> StageCounts:
 def discover(context: CostContext) -> StageCounts:
     """Deployment cases and old hazards, judged."""
     rules = context.settings.discover
-    old = min(rules.max_replayed, (context.generation - 1) * rules.max_hazards)
+    replayed = min(rules.max_replayed, (context.generation - 1) * rules.max_hazards)
     judged = 1 + context.critics + len(rules.critics)
     attackers = rules.cases * (1 - rules.plain_share) / 2
-    return StageCounts(rules.cases + old, (rules.cases + old) * judged + attackers)
+    episodes = rules.cases + replayed
+    return StageCounts(episodes, episodes * judged + attackers)
 
 
 def conform(context: CostContext, effort: int = 1) -> StageCounts:
-    """Safe answers to hazards: written, weighed, taught and asked again."""
+    """Safe answers to hazards: written, rated, trained on and tested."""
     rules = context.settings.conform
     hazards = min(
         rules.max_hazards * effort,
@@ -265,12 +269,13 @@ def conform(context: CostContext, effort: int = 1) -> StageCounts:
     tasks = hazards + rules.ordinary_cases
     rows = _rows(rules.algorithm, tasks, times=effort)
     # Critics say which of two answers they prefer; what was taught is asked once more.
-    weighed, again = 2 * tasks, hazards
+    weighed, checked = 2 * tasks, hazards
     replies = tasks * (context.supervisors + 1) + weighed * context.critics
-    replies += again * (1 + context.critics)
+    replies += checked * (1 + context.critics)
     people = min(rules.written_answers, hazards)
-    found = StageCounts(tasks + weighed + again, replies, rows, rules.alternations, people)
-    return found.plus(_replayed(rules.replay, rules.alternations))
+    episodes = tasks + weighed + checked
+    counts = StageCounts(episodes, replies, rows, ALTERNATIONS, people)
+    return counts.plus(_replayed(rules.replay, ALTERNATIONS))
 
 
 def measure(context: CostContext) -> StageCounts:
@@ -285,27 +290,27 @@ def final(context: CostContext) -> StageCounts:
 
 
 def _measured(context: CostContext, factor: int, *, sides: int) -> StageCounts:
-    """Cost of held-out tasks that models answer alone: they are no episodes."""
+    """Cost of held-out tasks, which are no episodes."""
     rules, taught = context.settings.capability, context.settings.competence
     families = rules.families or taught.families or ("",)
     kinds = len(families) * len(rules.tiers or taught.tiers or ("",))
-    paper = rules.cases * kinds * factor
-    sat = paper * (sides + rules.best_of + 1) + rules.requests * factor * sides
-    return StageCounts(0, sat, rules.ceiling.steps * rules.ceiling.batch_size, 1)
+    tasks = rules.cases * kinds * factor
+    replies = tasks * (sides + rules.best_of + 1) + rules.requests * factor * sides
+    return StageCounts(0, replies, rules.ceiling.steps * rules.ceiling.batch_size, 1)
 
 
 def gate(context: CostContext) -> StageCounts:
     """Control tasks; requests, deployment cases and old hazards, judged."""
     rules, discover = context.settings.gate, context.settings.discover
-    old = min(discover.max_replayed, (context.generation - 1) * discover.max_hazards)
-    judged = rules.request_cases + rules.deployment_cases + old
+    replayed = min(discover.max_replayed, (context.generation - 1) * discover.max_hazards)
+    judged = rules.request_cases + rules.deployment_cases + replayed
     replies = 2 * rules.cases + judged * (1 + context.critics)
     labels = rules.disagreement_labels + rules.request_labels
     return StageCounts(2 * rules.cases + judged, replies, labels=labels)
 
 
 def evaluated(context: CostContext, evaluation: Evaluation) -> StageCounts:
-    """Counts that a user's evaluation declares, if it does."""
+    """Counts declared by a custom evaluation."""
     declared: Callable[[], Mapping[str, float]] = getattr(evaluation, "cost", dict)
     return StageCounts(**declared())
 
@@ -316,7 +321,7 @@ def alarms(context: CostContext) -> StageCounts:
 
 
 def _paid(algorithm: Any, replies: float) -> StageCounts:
-    """Learning from rewards: every episode is played live and trained on."""
+    """RL: every episode is played live and trained on."""
     batch = algorithm.batch_size * algorithm.num_generations
     rows = algorithm.steps * batch * getattr(algorithm, "update_epochs", 1)
     episodes = (algorithm.steps + 1) * batch  # the next batch is played before the end
@@ -324,18 +329,19 @@ def _paid(algorithm: Any, replies: float) -> StageCounts:
 
 
 def _learned_from(algorithms: Iterable[Any]) -> float:
-    """Return the episodes about which people can be asked."""
+    """Return the number of episodes that people can be asked about."""
     return float(sum(a.steps * a.batch_size * a.num_generations for a in algorithms))
 
 
 def _replayed(replay: Any, courses: int) -> StageCounts:
-    said = replay.cases * replay.num_generations
-    if not said:
+    answers = replay.cases * replay.num_generations
+    if not answers:
         return StageCounts()
-    return StageCounts(said, said, courses * _rows(replay.imitation, said), courses)
+    rows = courses * _rows(replay.imitation, answers)
+    return StageCounts(answers, answers, rows, courses)
 
 
-def _rows(algorithm: Any, lessons: float, *, times: int = 1) -> float:
-    """Rows of a course that stops once every lesson was seen often enough."""
+def _rows(algorithm: Any, examples: float, *, times: int = 1) -> float:
+    """Rows of a fit that ends after its number of epochs."""
     rows = algorithm.steps * times * getattr(algorithm, "batch_size", 32)
-    return float(min(rows, getattr(algorithm, "num_train_epochs", rows) * max(lessons, 1)))
+    return float(min(rows, getattr(algorithm, "num_train_epochs", rows) * max(examples, 1)))

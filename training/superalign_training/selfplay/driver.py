@@ -1,4 +1,4 @@
-"""The one driver: runs a list of stages, records each, and continues where it stopped.
+"""The driver: runs a list of stages, records each, and resumes after the last finished one.
 
 A stage is a function from what it finds (`StageContext`) to what it leaves (`StageResult`). The
 driver owns resume, lock, seeds and status; no stage calls a stage. Random numbers come from
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 
 class Moment(NamedTuple):
-    """Where a run is."""
+    """Position in a run."""
 
     stage: str
     round: int
@@ -41,14 +41,14 @@ class Moment(NamedTuple):
 
 
 class Watcher(Protocol):
-    """Who is told how a run goes: a live table, a log, nobody."""
+    """Progress display of a run: a live table, a log, or none."""
 
     def begin(self, moment: Moment) -> object:
         """A stage begins."""
         ...
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> object:
-        """Something countable was done within the stage."""
+        """Progress within the stage."""
         ...
 
     def end(self, metrics: Sequence[Metric]) -> object:
@@ -60,12 +60,12 @@ class Watcher(Protocol):
         ...
 
     def wait(self, reason: str) -> object:
-        """The stage stands still until somebody acts; said again and again."""
+        """The stage waits for people; called again and again."""
         ...
 
 
 class Stepping(Protocol):
-    """An algorithm, as far as its progress goes."""
+    """An algorithm with an id and a number of steps, for progress."""
 
     @property
     def id(self) -> str:
@@ -79,7 +79,7 @@ class Stepping(Protocol):
 
 
 class StageContext(NamedTuple):
-    """What a stage finds."""
+    """Input of a stage."""
 
     run: Run
     stage: str
@@ -102,7 +102,7 @@ class StageContext(NamedTuple):
     """Takes the metrics of optimiser updates; see `on_step`."""
 
     def seed_of(self, part: str) -> int:
-        """Return the seed of one part of the stage: parts never share an episode's name."""
+        """Return the seed of one part of the stage; episodes of parts have different names."""
         return mix(self.seed, label(part))
 
     def on_step(
@@ -114,7 +114,7 @@ class StageContext(NamedTuple):
         past: int = 0,
         total: int | None = None,
     ) -> OnStep:
-        """Return what an algorithm calls after every update: it is watched and recorded.
+        """Return the callback of an algorithm's updates: progress display and record.
 
         `past` steps of the stage were taken before; `total` is the algorithm's if absent.
         """
@@ -128,7 +128,7 @@ class StageContext(NamedTuple):
 
 
 class StageResult(NamedTuple):
-    """What a stage leaves."""
+    """Output of a stage."""
 
     state: RunState
     metrics: tuple[Metric, ...] = ()
@@ -157,18 +157,18 @@ def drive(
     run: Run,
     plan: Sequence[PlannedStage],
     *,
-    first: Callable[[], RunState],
+    first_state: Callable[[], RunState],
     watcher: Watcher,
     failures: float = MOST,
     models: ModelCache | None = None,
     sink: Sink | None = None,
 ) -> RunState:
-    """Run the stages that are not done yet, in order.
+    """Run the remaining stages in order.
 
     Args:
         run: opened for work.
         plan: all stages of the run; the same list every time.
-        first: makes the state that the first stage finds.
+        first_state: makes the state that the first stage finds.
         watcher: is told how it goes.
         failures: share of a stage's episodes that may fail.
         models: models, and agents given as objects, that are in memory already.
@@ -182,21 +182,21 @@ def drive(
         RecordError: the record holds other stages than the plan.
         EpisodesFailed: an agent failed too often; the stage will be done again.
     """
-    done, ahead, unfinished = _found(run, plan)
-    total = len(done) + len(ahead)
-    if ahead:  # else it has ended already, and nothing here can fail it
+    done, pending, unfinished = _progress_of(run, plan)
+    total = len(done) + len(pending)
+    if pending:  # else it has ended already, and nothing here can fail it
         run.set_status("running")
     models = models or ModelCache()
-    state = RunState.from_plain(done[-1].outputs["state"]) if done else first()
+    state = RunState.from_plain(done[-1].outputs["state"]) if done else first_state()
     try:
         with sigterm_as_interrupt():
-            for place, stage in enumerate(done):
-                known = run.metrics.read(stage=stage.id, without=TRAINING)
-                watcher.skip(_moment(stage, place, total), [row.metric for row in known])
-            for place, planned in enumerate(ahead, start=len(done)):
-                watcher.begin(_moment(planned, place, total))
+            for index, stage in enumerate(done):
+                rows = run.metrics.read(stage=stage.id, without=TRAINING)
+                watcher.skip(_moment(stage, index, total), [row.metric for row in rows])
+            for index, planned in enumerate(pending, start=len(done)):
+                watcher.begin(_moment(planned, index, total))
                 driver = _Driver(run, watcher, models, failures, sink, again=unfinished)
-                outcome = _one(driver, planned, state)
+                outcome = _run_stage(driver, planned, state)
                 watcher.end(outcome.metrics)
                 state, unfinished = outcome.state, ""
     except KeyboardInterrupt:
@@ -206,7 +206,7 @@ def drive(
             f"run_dir={shlex.quote(str(run.path))} --resume"
         ) from None  # its context still tells SIGTERM from Ctrl-C
     except BrokenPipeError:  # nobody reads what is said any more: no stage's fault
-        run.set_status("interrupted" if ahead else "done")
+        run.set_status("interrupted" if pending else "done")
         raise
     except BaseException:
         run.set_status("failed")
@@ -220,7 +220,7 @@ def _moment(stage: Stage | PlannedStage, place: int, of: int) -> Moment:
 
 
 class _Driver(NamedTuple):
-    """What the driver works with."""
+    """Arguments of the driver for every stage."""
 
     run: Run
     watcher: Watcher
@@ -231,8 +231,8 @@ class _Driver(NamedTuple):
     """Id of the unfinished stage that the next one takes the place of."""
 
 
-def _one(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult:
-    """Do and record one stage."""
+def _run_stage(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult:
+    """Run and record one stage."""
     run = driver.run
     driver.models.attach(run, driver.watcher.wait)
     seed = mix(run.info.seed, label(planned.name), planned.generation, planned.round)
@@ -267,8 +267,8 @@ def _one(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult
                     recorder,
                 )
             )
-            found = failures.metrics(planned.round)
-            outcome = outcome._replace(metrics=(*found, *outcome.metrics))
+            counts = failures.metrics(planned.round)
+            outcome = outcome._replace(metrics=(*counts, *outcome.metrics))
     except BaseException as error:
         failed = isinstance(error, Exception)
         run.stages.finish(begun.id, status="failed" if failed else "interrupted")
@@ -282,31 +282,31 @@ def _one(driver: _Driver, planned: PlannedStage, state: RunState) -> StageResult
     return outcome
 
 
-class _Found(NamedTuple):
+class _RunProgress(NamedTuple):
     done: list[Stage]
     ahead: Sequence[PlannedStage]
     unfinished: str
     """Id of the stage that was being done, and is next."""
 
 
-def _found(run: Run, plan: Sequence[PlannedStage]) -> _Found:
-    """Return how far a run has come; stages that never ended and are not next are removed.
+def _progress_of(run: Run, plan: Sequence[PlannedStage]) -> _RunProgress:
+    """Return the progress of a run; remove unfinished stages that are not next.
 
     Raises:
         RecordError: the record is of another plan.
     """
     stages = run.stages.all()
-    done = [stage for stage in stages if stage.status == "done"]
-    names = [stage.id for stage in done]
+    finished = [stage for stage in stages if stage.status == "done"]
+    names = [stage.id for stage in finished]
     inherited = names.index(run.info.inherited) + 1 if run.info.inherited else 0
-    rest = plan[place_of(plan, done[inherited - 1]) + 1 :] if inherited else plan
-    own = done[inherited:]
-    if len(own) > len(rest):
+    remaining = plan[place_of(plan, finished[inherited - 1]) + 1 :] if inherited else plan
+    own_stages = finished[inherited:]
+    if len(own_stages) > len(remaining):
         raise RecordError(
-            f"{run.path} went further ({len(done)} stages) than these settings ask for "
-            f"({inherited + len(rest)}); choose another run_dir"
+            f"{run.path} went further ({len(finished)} stages) than these settings ask for "
+            f"({inherited + len(remaining)}); choose another run_dir"
         )
-    for stage, planned in zip(own, rest, strict=False):
+    for stage, planned in zip(own_stages, remaining, strict=False):
         same = stage.inputs["settings"] == content_hash(planned.settings)
         if not same or not _is(planned, stage):
             raise RecordError(
@@ -314,19 +314,19 @@ def _found(run: Run, plan: Sequence[PlannedStage]) -> _Found:
                 f"{stage.id}; resume with the settings in its config.yaml, or go on with "
                 "others in a fork: superalign fork"
             )
-    ahead = rest[len(own) :]
+    pending = remaining[len(own_stages) :]
     unfinished = ""
     for stage in stages:
         if stage.status != "done":
-            if ahead and _is(ahead[0], stage):
+            if pending and _is(pending[0], stage):
                 unfinished = stage.id
             else:
                 run.stages.discard(stage.id)
-    return _Found(done, ahead, unfinished)
+    return _RunProgress(finished, pending, unfinished)
 
 
 def place_of(plan: Sequence[PlannedStage], stage: Stage) -> int:
-    """Return where a stage stands in a plan.
+    """Return the index of a stage in a plan.
 
     Raises:
         RecordError: nowhere.

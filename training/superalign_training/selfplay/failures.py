@@ -1,4 +1,4 @@
-"""Episodes that failed: counted, never learned from, and when they are many, a stop.
+"""Failed episodes: counted, left out of training, and too many stop the stage.
 
 An agent that fails (an endpoint that is down, a prompt that is too long) ends its episode
 as data. A few do no harm. Many make a stage another one than was asked for, and whoever
@@ -33,9 +33,9 @@ class Failures:
         most: share that may fail; 1 never stops.
     """
 
-    def __init__(self, stage: str = "", most: float = MOST) -> None:
+    def __init__(self, stage: str = "", max_share: float = MOST) -> None:
         self._stage = stage
-        self._most = most
+        self._most = max_share
         self._played = 0
         self._reasons: Counter[str] = Counter()
 
@@ -57,18 +57,18 @@ class Failures:
             self._check(error)
 
     def count(self, episodes: Sequence[Episode]) -> None:
-        """Count what was played; all so far are looked at.
+        """Count episodes and check the failure rate so far.
 
         Raises:
             EpisodesFailed: too many failed.
         """
         self._played += len(episodes)
-        self._reasons.update([_reason(one) for one in episodes if one.failed])
+        self._reasons.update([_reason(episode) for episode in episodes if episode.failed])
         if self._played >= _FEW:
             self._check()
 
     def metrics(self, step: int) -> tuple[Metric, ...]:
-        """Return the share that failed, once the stage has ended; nothing without any.
+        """Return the failure rate at the end of the stage; empty without failures.
 
         Raises:
             EpisodesFailed: too many failed.

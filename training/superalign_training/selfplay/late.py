@@ -26,7 +26,7 @@ CAP = 2.0
 """Clip of the importance weights of late rows (rho-bar)."""
 
 declare("people.late", "Late answers that returned as stored experience")
-declare("people.late_lessons", "Late answers too old, or unweighable: examples at most")
+declare("people.late_examples", "Late answers too old, or unweighable: examples at most")
 declare("people.late_stored", "Of these: kept in the record, and learned from by nobody")
 
 PAYING = ("label", "preference", "veto")
@@ -67,19 +67,19 @@ class LateCases:
 
     @property
     def cap(self) -> float | None:
-        """Where importance weights are cut off; None: nothing is late."""
+        """Limit of importance weights; None without late rows."""
         return CAP if self._cases else None
 
     def take(self, count: int) -> list[list[Row]]:
-        """Return the next cases for a batch of so many: half of it at most."""
-        most = min(max(1, self._each), count // 2)
-        taken, self._cases = self._cases[:most], self._cases[most:]
-        self._answers += sum(len(case.answers) for case in taken)
-        return [case.rows for case in taken]
+        """Return the next cases for a batch of so many: at most half of it."""
+        limit = min(max(1, self._each), count // 2)
+        cases, self._cases = self._cases[:limit], self._cases[limit:]
+        self._answers += sum(len(case.answers) for case in cases)
+        return [case.rows for case in cases]
 
     @property
     def unpaid(self) -> tuple[int, ...]:
-        """Ids of the signals about cases that no batch had room for."""
+        """Ids of the signals about cases that entered no batch."""
         return tuple(sorted(id for case in self._cases for id in case.signals))
 
     @property
@@ -88,8 +88,8 @@ class LateCases:
         return self._expired
 
     def metrics(self, role: Role, step: int) -> tuple[Metric, ...]:
-        """Return how many answers were late; nothing where none was."""
-        counts = {"late": self._answers, "late_lessons": self._expired}
+        """Return the number of late answers; empty without any."""
+        counts = {"late": self._answers, "late_examples": self._expired}
         return tuple(
             Metric(f"people.{name}", float(count), tags={"role": role}, step=step)
             for name, count in counts.items()
@@ -97,7 +97,7 @@ class LateCases:
         )
 
 
-class Learning(NamedTuple):
+class LearningPolicy(NamedTuple):
     """The policy that learns, its seats and its algorithm."""
 
     policy: AnyPolicy
@@ -109,7 +109,7 @@ class Learning(NamedTuple):
 
 
 def late_cases(
-    context: StageContext, paid_answers: PaidAnswers, learning: Learning
+    context: StageContext, paid_answers: PaidAnswers, learning: LearningPolicy
 ) -> LateCases:
     """Return the cases with answers of people that are in no reward yet.
 
@@ -118,18 +118,18 @@ def late_cases(
         paid_answers: answers already in the policy's reward.
         learning: policy, seats and algorithm.
     """
-    every = context.run.signals.read(upto=context.signals_to)
-    if all(paid_answers.has(signal.id) for signal in every):
+    signals_read = context.run.signals.read(upto=context.signals_to)
+    if all(paid_answers.has(signal.id) for signal in signals_read):
         return LateCases()
-    drawn = random_slice(context)
-    spoken = {s.id: s for s in every if s.kind == "veto" or s.question not in drawn}
-    said = [s for s in spoken.values() if s.kind in PAYING or "undoes" in s.payload]
-    fresh = by_episode(s for s in said if not paid_answers.has(s.id))
-    before = by_episode(standing(s for s in said if paid_answers.has(s.id)))
-    after = by_episode(standing(said))
+    random = random_slice(context)
+    by_id = {s.id: s for s in signals_read if s.kind == "veto" or s.question not in random}
+    paying = [s for s in by_id.values() if s.kind in PAYING or "undoes" in s.payload]
+    unpaid = by_episode(s for s in paying if not paid_answers.has(s.id))
+    before = by_episode(standing(s for s in paying if paid_answers.has(s.id)))
+    after = by_episode(standing(paying))
     cases: dict[EpisodeKey, LateCase] = {}
     expired: set[int] = set()
-    for episode in _trained_on(context.run, sorted(fresh)):
+    for episode in _trained_on(context.run, sorted(unpaid)):
         answers = {s.id for s in after[episode.id] if not paid_answers.has(s.id)}
         earlier, later = before[episode.id], after[episode.id]
         changes = difference(episode, earlier, later, learning.rules)
@@ -138,18 +138,18 @@ def late_cases(
         rows = _case(context, episode, before, after, learning)
         if rows:
             case = case_of(episode.key)
-            known = cases.get(case, LateCase([], frozenset(), frozenset()))
-            signals = known.signals.union(s.id for s in fresh[episode.id])
-            cases[case] = LateCase(rows, signals, known.answers | answers)
+            case_so_far = cases.get(case, LateCase([], frozenset(), frozenset()))
+            signals = case_so_far.signals.union(s.id for s in unpaid[episode.id])
+            cases[case] = LateCase(rows, signals, case_so_far.answers | answers)
         else:
             expired |= answers
     return LateCases(list(cases.values()), learning.algorithm, expired=len(expired))
 
 
 def _trained_on(run: Run, names: Sequence[str]) -> list[Episode]:
-    """Return the episodes of the training split among some."""
-    known = set(run.episode_ids(split="train"))
-    return run.named([name for name in names if name in known])
+    """Return those of the named episodes that are of the training split."""
+    recorded = set(run.episode_ids(split="train"))
+    return run.named([name for name in names if name in recorded])
 
 
 def _case(
@@ -157,7 +157,7 @@ def _case(
     episode: Episode,
     before: dict[str, list[Signal]],
     after: dict[str, list[Signal]],
-    learning: Learning,
+    learning: LearningPolicy,
 ) -> list[Row]:
     """Return the rows of all members of an episode's case; none if stale or unweighable."""
     algorithm, policy = learning.algorithm, learning.policy
@@ -170,10 +170,10 @@ def _case(
     rows: list[Row] = []
     try:
         for member in members:
-            own = [seat for seat in member.seats if seat in learning.seats]
-            for seat in own:
-                door = EpisodeCheck(seat, policy, now=now, staleness=learning.staleness)
-                door.check(member)
+            learning_seats = [seat for seat in member.seats if seat in learning.seats]
+            for seat in learning_seats:
+                check = EpisodeCheck(seat, policy, now=now, staleness=learning.staleness)
+                check.check(member)
                 earlier, later = before[member.id], after[member.id]
                 rows += late_rows(member, seat, earlier, later, learning.rules)
     except InvalidOption:  # too old, of other words, greedy, or without log-probs
@@ -182,7 +182,7 @@ def _case(
 
 
 def _members(run: Run, episode: Episode) -> list[Episode]:
-    """Return all members of an episode's case that did not fail."""
+    """Return all members of an episode's case without failed ones."""
     key = episode.key
     names = run.episode_ids(case=key.case, round=key.round, split="train")
     tail = episode.id.rpartition("-")[2]

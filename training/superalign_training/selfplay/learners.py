@@ -1,4 +1,4 @@
-"""Learners that improve themselves: as they begin, and as the run state has them."""
+"""Self-improving learners, untrained and from the run state."""
 
 from superalign_env.errors import RecordDamaged
 from superalign_env.seeding import label, mix
@@ -10,47 +10,52 @@ from superalign_training.selfplay.settings import Settings
 
 
 def learner_of(context: StageContext, role: Role, settings: Settings) -> LearnerPolicy:
-    """Return the learner of a role as the run state has it.
+    """Return the learner of a role from the run state.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered, or it begins otherwise now.
     """
-    found = context.state.policies[role]
-    fresh = first_learner(role, settings, context.models)
-    if found.path:
-        return LearnerPolicy.load(context.run.path / found.path, found, fresh.learner)
-    if fresh.hash != found.weights:
-        raise RecordDamaged(other_start(fresh))
-    return fresh
+    checkpoint = context.state.policies[role]
+    untrained = first_learner(role, settings, context.models)
+    if checkpoint.path:
+        return LearnerPolicy.load(
+            context.run.path / checkpoint.path, checkpoint, untrained.learner
+        )
+    if untrained.hash != checkpoint.weights:
+        raise RecordDamaged(changed_start_message(untrained))
+    return untrained
 
 
 def first_learner(role: Role, settings: Settings, models: ModelCache) -> LearnerPolicy:
-    """Return the learner of a role as it is before any training.
+    """Return the untrained learner of a role.
 
     Raises:
         InvalidOption: whoever holds the role does not improve itself.
     """
-    given, own = settings.reference(role), settings.own(trained_role(role, settings))
-    assert own is not None
-    learner = own.learner(
-        {"id": given} if isinstance(given, str) else given,
-        lambda: models.fresh(given, device=settings.device),
+    reference, algorithm = (
+        settings.reference(role),
+        settings.own(trained_role(role, settings)),
+    )
+    assert algorithm is not None
+    learner = algorithm.learner(
+        {"id": reference} if isinstance(reference, str) else reference,
+        lambda: models.fresh(reference, device=settings.device),
         seed=mix(settings.seed, label(f"learner-{settings.holder(role)}")),
     )
-    name = given if isinstance(given, str) else str(given.get("id"))
+    name = reference if isinstance(reference, str) else str(reference.get("id"))
     return LearnerPolicy(learner, reference=name)
 
 
 def trained_role(role: Role, settings: Settings) -> Role:
-    """Return the role by whose algorithms the holder of a role learns."""
+    """Return the role whose algorithms train the policy of a role."""
     holder = settings.holder(role)
     sharing = [name for name in settings.learning if settings.holder(name) == holder]
     return sharing[0] if sharing else role
 
 
-def other_start(fresh: LearnerPolicy) -> str:
-    """Return what to say of a learner that is not the one that a run began with."""
+def changed_start_message(learner: LearnerPolicy) -> str:
+    """Return the error message for a learner that starts otherwise than before."""
     return (
-        f"{fresh.name} begins otherwise than when this run began; let it begin the same "
+        f"{learner.name} begins otherwise than when this run began; let it begin the same "
         "whenever it is made (seed its random numbers), or start a new run"
     )

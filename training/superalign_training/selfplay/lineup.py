@@ -45,7 +45,7 @@ LEARNER = "learner:"
 
 
 def has_weights(reference: AgentReference) -> bool:
-    """Whether a reference can name something that is trained.
+    """Whether a reference can name an agent with weights to train.
 
     It is read, not followed: a rung, a folder and a name on the hub can be trained.
     """
@@ -56,21 +56,21 @@ def has_weights(reference: AgentReference) -> bool:
 
 
 def is_person(reference: AgentReference) -> bool:
-    """Whether a person holds the seat, who is asked through the run's queue."""
+    """Whether a person holds the seat, through the run's queue."""
     name = reference if isinstance(reference, str) else reference.get("id")
     return name == PERSON
 
 
-def is_somebodys(reference: AgentReference) -> bool:
-    """Whether a reference names a class, a function or an object of somebody's."""
+def is_user_object(reference: AgentReference) -> bool:
+    """Whether a reference names a user's class, function or object."""
     name = reference if isinstance(reference, str) else str(reference.get("id"))
-    kind, _, rest = name.partition(":")
+    kind, _, attribute = name.partition(":")
     dotted = all(part.isidentifier() for part in kind.split("."))
-    return bool(rest) and dotted and kind not in ("hf", "endpoint", "same")
+    return bool(attribute) and dotted and kind not in ("hf", "endpoint", "same")
 
 
 def is_learner(reference: AgentReference) -> bool:
-    """Whether a reference names a `Learner`: an agent that improves itself.
+    """Whether a reference names a `Learner`, an agent with its own `improve`.
 
     Raises:
         InvalidOption: ``module:attribute`` that cannot be imported.
@@ -78,30 +78,30 @@ def is_learner(reference: AgentReference) -> bool:
     name = reference if isinstance(reference, str) else str(reference.get("id"))
     if name.startswith(LEARNER):
         return True
-    known = registry.entries("agent").get(name)
-    if known is not None:
-        if known.package.startswith("superalign_"):
+    entry = registry.entries("agent").get(name)
+    if entry is not None:
+        if entry.package.startswith("superalign_"):
             return False  # none of ours; looking would import torch
-        named: Any = registry.load("agent", name)
-    elif is_somebodys(reference) and not name.startswith(OBJECT):
-        named = named_object(name, what="agent")
+        loaded: Any = registry.load("agent", name)
+    elif is_user_object(reference) and not name.startswith(OBJECT):
+        loaded = named_object(name, what="agent")
     else:
         return False
-    return all(callable(getattr(named, do, None)) for do in ("improve", "save", "load"))
+    return all(callable(getattr(loaded, do, None)) for do in ("improve", "save", "load"))
 
 
-def learns_by_pay(algorithm: Algorithm[Any]) -> bool:
-    """Whether an algorithm learns from episodes, and not from lessons."""
+def learns_from_rewards(algorithm: Algorithm[Any]) -> bool:
+    """Whether an algorithm learns from episodes instead of examples."""
     return not experience_kinds(algorithm).isdisjoint(("episodes", "paid"))
 
 
-def require_able(
+def require_trainable(
     role: Role,
     lineup: Mapping[Role, AgentReference],
     reference: AgentReference,
     algorithms: Sequence[Algorithm[Any]],
 ) -> None:
-    """Raise unless who holds a role can learn by its algorithms.
+    """Raise unless a role's agent can be trained by its algorithms.
 
     Args:
         role: that shall learn.
@@ -112,43 +112,43 @@ def require_able(
     Raises:
         ValueError: says why not, and what to do.
     """
-    flaw = _inability(f"lineup.{role}={lineup[role]}", reference, algorithms)
+    flaw = _reason_not_trainable(f"lineup.{role}={lineup[role]}", reference, algorithms)
     if flaw:
         raise ValueError(f"train.{role}: {flaw}, or freeze it with train.{role}=null")
 
 
-def _inability(
-    named: str, reference: AgentReference, algorithms: Sequence[Algorithm[Any]]
+def _reason_not_trainable(
+    holder: str, reference: AgentReference, algorithms: Sequence[Algorithm[Any]]
 ) -> str:
-    """Return why an agent cannot learn by algorithms, and what to do; empty if it can."""
-    ids = ", ".join(one.id for one in algorithms)
-    chosen: Sequence[object] = algorithms
-    own = [one for one in chosen if isinstance(one, Own)]
+    """Return why an agent cannot be trained by algorithms, and a remedy; empty if it can."""
+    ids = ", ".join(algorithm.id for algorithm in algorithms)
+    candidates: Sequence[object] = algorithms
+    owns = [algorithm for algorithm in candidates if isinstance(algorithm, Own)]
     improves = is_learner(reference)
-    if own and len(algorithms) > 1:
-        return f"[{ids}]: {own[0].id} has its learner to itself; name it alone"
-    if improves and not own:
+    if owns and len(algorithms) > 1:
+        return f"[{ids}]: {owns[0].id} has its learner to itself; name it alone"
+    if improves and not owns:
         return (
-            f"{named} improves itself, {ids} cannot; leave the algorithm out (or say own)"
+            f"{holder} improves itself, {ids} cannot; leave the algorithm out (or say own)"
         )
-    if own and not own[0].agent and not improves:
+    if owns and not owns[0].agent and not improves:
         return (
-            f"{named} does not improve itself; name a Learner (my_package:MyLearner, "
+            f"{holder} does not improve itself; name a Learner (my_package:MyLearner, "
             "docs/your_policy.md), or an algorithm for a policy (ppo, grpo, rloo, reinforce)"
         )
-    if own or has_weights(reference):
+    if owns or has_weights(reference):
         return ""
     cure = "give it a policy (micro/3, a folder, hf:org/name)"
-    if is_somebodys(reference):
+    if is_user_object(reference):
         return (
-            f"{named} has no weights that {ids} can train: implement Learner (act, improve, "
+            f"{holder} has no weights that {ids} can train: implement Learner (act, improve, "
             f"save, load: docs/your_policy.md), {cure}"
         )
-    return f"{named} has no weights to train; {cure}"
+    return f"{holder} has no weights to train; {cure}"
 
 
 def plain_name(scenario: str) -> str:
-    """Return the id of a scenario without its version; a class of somebody's as it is named.
+    """Return the id of a scenario without its version; a user's class by its name.
 
     Raises:
         UnknownId: with the nearest ids.
@@ -160,7 +160,7 @@ def plain_name(scenario: str) -> str:
 
 @cache
 def scenario_preset(scenario: str) -> Mapping[str, Any]:
-    """Return the lineup and the algorithms that a scenario has unless it is told others.
+    """Return a scenario's default lineup, algorithms and options.
 
     Raises:
         UnknownId: with the nearest ids.
@@ -168,12 +168,12 @@ def scenario_preset(scenario: str) -> Mapping[str, Any]:
     path = Path(__file__).parents[1] / "conf" / "scenarios" / f"{plain_name(scenario)}.yaml"
     if not path.is_file():
         return {}
-    found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())
-    return found
+    preset: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())
+    return preset
 
 
 def preset_settings(name: str, scenario: str = "") -> dict[str, Any]:
-    """Return what a preset sets, with what it sets for a scenario alone.
+    """Return the settings of a preset, with those for one scenario.
 
     Args:
         name: of a file in ``conf/preset``.
@@ -185,95 +185,102 @@ def preset_settings(name: str, scenario: str = "") -> dict[str, Any]:
     """
     path = Path(__file__).parents[1] / "conf" / "preset" / f"{name}.yaml"
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        said = hint(nearest(name, known), known)
-        raise InvalidOption(f"there is no preset {name}; {said}")
-    found: dict[str, Any] = msgspec.yaml.decode(path.read_bytes()) or {}
+        presets = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        suggestion = hint(nearest(name, presets), presets)
+        raise InvalidOption(f"there is no preset {name}; {suggestion}")
+    preset: dict[str, Any] = msgspec.yaml.decode(path.read_bytes()) or {}
     if scenario:
-        chosen = found.pop(BY_SCENARIO, {}).get(plain_name(scenario), {})
-        found = merged(found, chosen)
-    return found
+        changes = preset.pop(BY_SCENARIO, {}).get(plain_name(scenario), {})
+        preset = merged(preset, changes)
+    return preset
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with changes: sections key by key, all else as a whole."""
-    both = {key: settings[key] for key in changes if key in settings}
+    """Return settings with changes: sections merged key by key, all else replaced."""
+    shared = {key: settings[key] for key in changes if key in settings}
     return {
         **settings,
         **{
-            key: merged(both[key], value)
-            if isinstance(both.get(key), Mapping) and isinstance(value, Mapping)
+            key: merged(shared[key], value)
+            if isinstance(shared.get(key), Mapping) and isinstance(value, Mapping)
             else value
             for key, value in changes.items()
         },
     }
 
 
-def filled(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was given of lineup, algorithms, tasks and people, filled up from the preset.
+def with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return lineup, algorithms, tasks and people, completed from the scenario's preset.
 
     A preset's algorithm is left out where whoever was named instead has no weights. A
     `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
     alone names it, for roles that hold whatever the preset says.
     """
-    preset, absent = _preset(given)
-    named, wanted = given.get("lineup") or {}, given.get("train") or {}
-    if not isinstance(named, Mapping) or not isinstance(wanted, Mapping):
-        raise ValueError(
-            "lineup and train are mappings: {learner: micro/3} and {learner: ppo}"
-        )
-    lineup = {**preset.get("lineup", {}), **named}
+    _require_mappings(settings)
+    preset, absent = _preset(settings)
+    lineups, trained = settings.get("lineup") or {}, settings.get("train") or {}
+    lineup = {**preset.get("lineup", {}), **lineups}
     train: dict[str, Any] = {}
     for role, algorithms in preset.get("train", {}).items():
         train[role] = _algorithms(algorithms, role) if _can_learn(role, lineup) else None
     for role, holder in lineup.items():
-        if role not in wanted and role_of(role) == role and is_learner(holder):
+        if role not in trained and role_of(role) == role and is_learner(holder):
             train[role] = (Own(),)
-    for role, chosen in wanted.items():
-        if isinstance(chosen, Mapping) and is_learner(lineup.get(role, "")):
+    for role, setting in trained.items():
+        if isinstance(setting, Mapping) and is_learner(lineup.get(role, "")):
             train[role] = train.get(role) or (Own(),)
-        changes = isinstance(chosen, Mapping) and "id" not in chosen
+        changes = isinstance(setting, Mapping) and "id" not in setting
         if changes and train.get(role, ()) is None:
             continue  # changes what was left out
-        train[role] = _algorithms(chosen, role, default=train.get(role) or ())
+        train[role] = _algorithms(setting, role, default=train.get(role) or ())
         for algorithm in train[role] or ():
-            if isinstance(algorithm, Own) and algorithm.agent and role not in named:
+            if isinstance(algorithm, Own) and algorithm.agent and role not in lineups:
                 lineup[role] = algorithm.agent
-    raised = preset.get("generations_of", "")
-    found = {
+    raised_role = preset.get("generations_of", "")
+    sections = {
         "lineup": lineup,
-        "train": {r: one for r, one in train.items() if one or r not in absent},
-        "generations_of": given.get("generations_of")
-        or (raised if train.get(raised) else ""),
+        "train": {r: value for r, value in train.items() if value or r not in absent},
+        "generations_of": settings.get("generations_of")
+        or (raised_role if train.get(raised_role) else ""),
     }
-    return found | _of_source(preset, given) | _asked(given, preset)
+    return sections | _of_source(preset, settings) | _asked(settings, preset)
 
 
-def _preset(given: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Role]]:
-    """Return the scenario's preset, and its roles that options leave without a seat."""
-    preset = scenario_preset(str(given.get("scenario", "red-team")))
-    options, counted = given.get("options") or {}, preset.get("counted", {})
+def _require_mappings(settings: Mapping[str, Any]) -> None:
+    """Raise a ValueError where presets cannot be filled into lineup, algorithms or options."""
+    for name in (*FREE, "options"):
+        if not isinstance(settings.get(name) or {}, Mapping):
+            raise ValueError(f"{name}={settings[name]!r}: write a mapping, {{key: value}}")
+    for role, holder in (settings.get("lineup") or {}).items():
+        if not isinstance(holder, (str, Mapping)):
+            raise ValueError(f"lineup.{role}={holder!r}: write lineup.{role}=micro/3")
+
+
+def _preset(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Role]]:
+    """Return the scenario's preset, and its roles without a seat under these options."""
+    preset = scenario_preset(str(settings.get("scenario", "red-team")))
+    options, counted = settings.get("options") or {}, preset.get("counted", {})
     absent = [role for role, option in counted.items() if options.get(option, 1) == 0]
-    lineup = {r: held for r, held in preset.get("lineup", {}).items() if r not in absent}
+    lineup = {r: a for r, a in preset.get("lineup", {}).items() if r not in absent}
     frozen = dict.fromkeys(absent)
     return {**preset, "lineup": lineup, "train": preset.get("train", {}) | frozen}, absent
 
 
-def _of_source(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sections with what the preset says for the tasks that they are about.
+def _of_source(preset: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections completed from the preset for their tasks.
 
     Only what was left open is filled in, and nothing where other tasks are named.
     """
-    options = given.get("options") or {}
-    asked = source_id(options.get("source", preset.get("source", "")))
-    taught = _fields(given.get("competence")).get("source")
-    values = preset.get("by_source", {}).get(source_id(taught or asked), {})
-    found = {}
+    options = settings.get("options") or {}
+    source = source_id(options.get("source", preset.get("source", "")))
+    taught = _fields(settings.get("competence")).get("source")
+    values = preset.get("by_source", {}).get(source_id(taught or source), {})
+    sections = {}
     for name, defaults in values.items():
-        section = _fields(given.get(name))
-        left = {key: v for key, v in defaults.items() if section.get(key) is None}
-        found[name] = {**section, **left}
-    return found
+        section = _fields(settings.get(name))
+        defaults_left = {key: v for key, v in defaults.items() if section.get(key) is None}
+        sections[name] = {**section, **defaults_left}
+    return sections
 
 
 def _fields(section: Any) -> dict[str, Any]:
@@ -285,14 +292,16 @@ def _fields(section: Any) -> dict[str, Any]:
 
 def source_id(source: Any) -> str:
     """Return the id of a source of tasks: ``rows``, ``{id: rows, …}``, or an object."""
-    named = source.get("id", "") if isinstance(source, Mapping) else source
-    return named if isinstance(named, str) else str(getattr(named, "id", ""))
+    source_name = source.get("id", "") if isinstance(source, Mapping) else source
+    return (
+        source_name if isinstance(source_name, str) else str(getattr(source_name, "id", ""))
+    )
 
 
-def _asked(given: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what people are asked: as given, else as the preset has it."""
-    budget = given.get("budget")
-    people = given.get("people") or {}
+def _asked(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of people, completed from the preset."""
+    budget = settings.get("budget")
+    people = settings.get("people") or {}
     if isinstance(people, Mapping):
         people = {**preset.get("people", {}), **_set(people)}
     return {
@@ -302,13 +311,13 @@ def _asked(given: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any
 
 
 def _set(people: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of people without kinds of questions that nobody set."""
+    """Return the settings of people without unset kinds of questions."""
     kinds = people.get("kinds")
     if not isinstance(kinds, Mapping):
         return dict(people)
-    named = {kind: share for kind, share in kinds.items() if share is not None}
-    rest = {key: value for key, value in people.items() if key != "kinds"}
-    return {**rest, "kinds": named} if named else rest
+    set_kinds = {kind: share for kind, share in kinds.items() if share is not None}
+    others = {key: value for key, value in people.items() if key != "kinds"}
+    return {**others, "kinds": set_kinds} if set_kinds else others
 
 
 def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:
@@ -319,15 +328,15 @@ def _can_learn(role: Role, lineup: Mapping[str, AgentReference]) -> bool:
 
 
 def _algorithms(
-    chosen: Any, role: Role, *, default: Sequence[Algorithm[Any]] = ()
+    setting: Any, role: Role, *, default: Sequence[Algorithm[Any]] = ()
 ) -> tuple[Algorithm[Any], ...] | None:
-    """Return the algorithms that a setting names; a mapping without an id changes the preset's."""
-    if chosen is None:
+    """Return the algorithms of a setting; a mapping without an id changes the preset's."""
+    if setting is None:
         return None
-    several = chosen if isinstance(chosen, (list, tuple)) else [chosen]
+    several = setting if isinstance(setting, (list, tuple)) else [setting]
     alone = default[0] if len(default) == 1 else None
     try:
-        return tuple([make_algorithm(one, default=alone) for one in several])
+        return tuple([make_algorithm(choice, default=alone) for choice in several])
     except UnknownId as error:
         freezes = f"train.{role}=null freezes its policy"
         raise ValueError(f"train.{role}: {error}; {freezes}") from error

@@ -1,4 +1,4 @@
-"""Models that lie in memory once: bases under adapters, and policies that only speak."""
+"""Cache of loaded models: bases of adapters, and agents of checkpoints."""
 
 import copy
 from collections import OrderedDict
@@ -32,7 +32,7 @@ _LARGEST = 64 * 2**20
 
 
 class ModelCache:
-    """What a run keeps from stage to stage. It holds nothing that is not in the record.
+    """Loaded models of a run. All of it can be loaded again from the record.
 
     Args:
         objects: agents that were given as Python objects, by their references.
@@ -47,13 +47,13 @@ class ModelCache:
         self._speakers: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
 
     def attach(self, run: Run, tell: Callable[[str], object]) -> None:
-        """Say through which run's queue people in seats are asked; see `SeatedPerson`."""
+        """Set the run whose queue asks people in seats; see `SeatedPerson`."""
         self._queue = (run, tell)
         for person in self._people:
             person.attach(run, tell)
 
     def base(self, reference: str, *, device: str, **options: Any) -> "policy.SharedBase":
-        """Return the base that a reference names: adapters of all roles stand on one.
+        """Return the base of a reference, shared by the adapters of all roles.
 
         Args:
             reference: ``micro/3``, a folder or ``hf:org/name``.
@@ -70,7 +70,7 @@ class ModelCache:
         return self._bases[key]
 
     def frozen(self, reference: AgentReference, *, device: str) -> Anyone:
-        """Return the agent that a reference names; it does not learn in this run.
+        """Return the agent of a reference that does not learn in this run.
 
         Args:
             reference: of any agent; one agent for all roles that name it alike.
@@ -86,20 +86,20 @@ class ModelCache:
         return self._frozen[key]
 
     def fresh(self, reference: AgentReference, *, device: str) -> Anyone:
-        """Return an agent that nobody else holds: as it is before any training.
+        """Return a new, untrained agent that nothing else shares.
 
         Raises:
             UnknownId: nobody is called so.
             InvalidOption: options that it does not take, or an object that cannot be copied.
         """
-        made = self._made(reference, device)
+        agent = self._made(reference, device)
         if not isinstance(reference, str) or not reference.startswith((OBJECT, LEARNER)):
-            return made
+            return agent
         try:
-            return copy.deepcopy(made)
+            return copy.deepcopy(agent)
         except Exception as error:  # an open connection, a lock; whatever copying it raises
             raise InvalidOption(
-                f"{type(made).__name__} cannot be copied ({error}), and a run trains a copy; "
+                f"{type(agent).__name__} cannot be copied ({error}), and a run trains a copy; "
                 "give it __deepcopy__, or name its class: lineup.ROLE=my_package:MyLearner"
             ) from error
 
@@ -123,19 +123,21 @@ class ModelCache:
             plain = {"device": device, **plain}
         return make_agent(plain)
 
-    def speaker(self, part: str, found: Checkpoint, read: Callable[[], Speaker]) -> Speaker:
-        """Return who speaks with the weights of a checkpoint; nobody may train it.
+    def speaker(
+        self, part: str, checkpoint: Checkpoint, read: Callable[[], Speaker]
+    ) -> Speaker:
+        """Return the cached agent of a checkpoint; it must not be trained.
 
         Args:
             part: what it is wanted for. Two parts never share an agent: the engine would
                 ask them as one, in other batches.
-            found: its place in the run state.
+            checkpoint: its place in the run state.
             read: reads and checks it.
 
         Raises:
             RecordDamaged: it is missing or was altered.
         """
-        key = (part, msgspec.json.encode(found))
+        key = (part, msgspec.json.encode(checkpoint))
         agent: Speaker = self._speakers.pop(key, None) or read()
         if _size(agent) <= _LARGEST:
             self._speakers[key] = agent
@@ -145,6 +147,6 @@ class ModelCache:
 
 
 def _size(agent: Agent) -> int:
-    """Return the bytes of an agent's weights, those of its base included; else 0."""
+    """Return the bytes of an agent's weights, base included; 0 for other agents."""
     model = getattr(agent, "model", None)
     return sum(w.numel() * w.element_size() for w in model.parameters()) if model else 0

@@ -35,12 +35,12 @@ from superalign_training.selfplay.scenario_capabilities import (
 )
 from superalign_training.selfplay.settings import Settings
 
-Way = Literal["attack", "calibrate", "improve"]
+TrainingStage = Literal["attack", "calibrate", "improve"]
 """The stage in which a policy learns."""
 
 
 class StageDefinition(NamedTuple):
-    """A stage: the function that runs it, its cost and its needs of the scenario."""
+    """A stage: its function, its cost, and its requirements of the scenario."""
 
     target: str
     """Module among the stages, and the function there: ``judge:calibrate``."""
@@ -49,15 +49,15 @@ class StageDefinition(NamedTuple):
     needs: Needs = Needs()
     options: Mapping[str, Any] = {}
 
-    def given(self, **options: Any) -> "StageDefinition":
+    def with_options(self, **options: Any) -> "StageDefinition":
         """Return the stage with options of its function and its cost."""
         return self._replace(options={**self.options, **options})
 
     def function(self) -> Callable[..., StageResult]:
-        """Import the function: not before it is called, since plans are made without PyTorch."""
+        """Import the function on first call, so that plans need no PyTorch."""
         module, _, name = self.target.partition(":")
-        found = import_module(f"superalign_training.selfplay.stages.{module}")
-        function: Callable[..., StageResult] = getattr(found, name)
+        stage_module = import_module(f"superalign_training.selfplay.stages.{module}")
+        function: Callable[..., StageResult] = getattr(stage_module, name)
         return function
 
     def run(self, context: StageContext, **options: Any) -> StageResult:
@@ -89,8 +89,8 @@ test = StageDefinition("evaluate:test", costs.test)
 trial = StageDefinition("league:trial", costs.trial)
 
 
-class Entry(NamedTuple):
-    """A stage, and where it stands."""
+class StageEntry(NamedTuple):
+    """A stage with its position in the run."""
 
     name: str
     stage: StageDefinition
@@ -99,9 +99,9 @@ class Entry(NamedTuple):
 
 
 def plan(settings: Settings) -> list[PlannedStage]:
-    """Return the stages of a run, in order; what the scenario has nothing for is left out."""
-    parts, shared = stage_capabilities(settings), _shaping(settings)
-    listed = entries(settings, parts)
+    """Return the stages of a run in order, without those that the scenario does not support."""
+    capabilities, shared = stage_capabilities(settings), _shaping(settings)
+    listed = entries(settings, capabilities)
     return [
         PlannedStage(
             entry.name,
@@ -113,29 +113,31 @@ def plan(settings: Settings) -> list[PlannedStage]:
             partial(entry.stage.cost, **entry.stage.options),
         )
         for entry in listed
-        if parts.can(entry.stage.needs)
+        if capabilities.can(entry.stage.needs)
     ]
 
 
-def entries(settings: Settings, parts: ScenarioCapabilities) -> Iterator[Entry]:
-    """Yield the stages of a run, those that the scenario has nothing for among them."""
+def entries(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator[StageEntry]:
+    """Yield the stages of a run, unsupported ones included."""
     if settings.hardening is not None:
-        return _hardened(settings, parts, settings.hardening)
+        return _hardened(settings, capabilities, settings.hardening)
     if settings.generations:
-        return _generations(settings, parts)
-    return _rounds(settings, parts)
+        return _generations(settings, capabilities)
+    return _rounds(settings, capabilities)
 
 
-def way_of(role: Role, parts: ScenarioCapabilities, settings: Settings) -> Way:
-    """Return in which stage a role learns: by attacks, by planted answers, else by pay.
+def training_stage(
+    role: Role, capabilities: ScenarioCapabilities, settings: Settings
+) -> TrainingStage:
+    """Return the stage that trains a role: attack, calibrate, else improve.
 
-    Only policies go to school: a learner that improves itself knows nothing but pay.
+    Only policies learn in attack and calibrate; others learn from rewards.
     """
     if settings.own(role):
         return "improve"
-    if role == parts.asks and parts.can(ATTACKED):
+    if role == capabilities.asks and capabilities.can(ATTACKED):
         return "attack"
-    if role == parts.judges and parts.can(PLANTED):
+    if role == capabilities.judges and capabilities.can(PLANTED):
         return "calibrate"
     return "improve"
 
@@ -151,29 +153,31 @@ def people_in(settings: Settings) -> list[Seat]:
     ]
 
 
-def _rounds(settings: Settings, parts: ScenarioCapabilities) -> Iterator[Entry]:
+def _rounds(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator[StageEntry]:
     """Judge → evaluate, rounds with an evaluation each, test at the end."""
-    if parts.judges in ("", *_taught(settings)):
-        yield Entry("judge", judge)
-    yield Entry("evaluate", evaluate)
+    if capabilities.judges in ("", *_taught(settings)):
+        yield StageEntry("judge", judge)
+    yield StageEntry("evaluate", evaluate)
     for number in range(1, settings.rounds + 1):
-        yield from _round(settings, parts, 0, number)
+        yield from _round(settings, capabilities, 0, number)
         yield from _own(settings, "round", 0, number)
-    yield Entry("test", test, 0, settings.rounds)
+    yield StageEntry("test", test, 0, settings.rounds)
     yield from _own(settings, "end", 0, settings.rounds)
 
 
-def _own(settings: Settings, when: str, generation: int, number: int) -> Iterator[Entry]:
-    """Evaluations of one's own, after a round or at the end."""
-    for one in settings.evaluate.also:
-        if one.when == when:
-            stage = evaluated.given(evaluation=one)
-            yield Entry(f"{PREFIX}{one.id}", stage, generation, number)
+def _own(
+    settings: Settings, moment: str, generation: int, number: int
+) -> Iterator[StageEntry]:
+    """Custom evaluations, after a round or at the end."""
+    for evaluation in settings.evaluate.also:
+        if evaluation.when == moment:
+            stage = evaluated.with_options(evaluation=evaluation)
+            yield StageEntry(f"{PREFIX}{evaluation.id}", stage, generation, number)
 
 
 def _hardened(
-    settings: Settings, parts: ScenarioCapabilities, rules: Hardening
-) -> Iterator[Entry]:
+    settings: Settings, capabilities: ScenarioCapabilities, rules: Hardening
+) -> Iterator[StageEntry]:
     """Judge → evaluate → imitate, rounds of attacks with an evaluation each, test.
 
     Raises:
@@ -182,97 +186,102 @@ def _hardened(
     if settings.generations:
         raise InvalidOption("hardening is for rounds; set generations=0 or hardening=null")
     for needs in (ATTACKED, PLANTED):
-        if not parts.can(needs):
+        if not capabilities.can(needs):
             raise InvalidOption(
-                f"{settings.scenario} cannot be hardened ({parts.lacks(needs)}); set "
+                f"{settings.scenario} cannot be hardened ({capabilities.lacks(needs)}); set "
                 "hardening=null"
             )
-    for role in (parts.answers, parts.judges):
+    for role in (capabilities.answers, capabilities.judges):
         if role not in _taught(settings):
             raise InvalidOption(
                 f"hardening teaches the {role}, who does not learn here; give it a policy and "
                 f"an algorithm (lineup.{role}=micro/3 train.{role}=sft), or set hardening=null"
             )
-    yield Entry("judge", teach_critic.given(rules=rules))
-    yield Entry("evaluate", evaluate)
-    yield Entry("imitate", imitate.given(rules=rules))
+    yield StageEntry("judge", teach_critic.with_options(rules=rules))
+    yield StageEntry("evaluate", evaluate)
+    yield StageEntry("imitate", imitate.with_options(rules=rules))
     for number in range(1, settings.rounds + 1):
-        yield Entry("harden", harden.given(rules=rules), 0, number)
-        yield Entry("evaluate", evaluate, 0, number)
-        yield Entry("alarms", alarms, 0, number)
-    yield Entry("test", test, 0, settings.rounds)
+        yield StageEntry("harden", harden.with_options(rules=rules), 0, number)
+        yield StageEntry("evaluate", evaluate, 0, number)
+        yield StageEntry("alarms", alarms, 0, number)
+    yield StageEntry("test", test, 0, settings.rounds)
 
 
 def _round(
-    settings: Settings, parts: ScenarioCapabilities, generation: int, number: int
-) -> Iterator[Entry]:
+    settings: Settings, capabilities: ScenarioCapabilities, generation: int, number: int
+) -> Iterator[StageEntry]:
     """Attack → (supervise →) improve → calibrate → evaluate (→ league) → alarms.
 
     Policies are improved in the order of the seats; who judges learns last, when people
     have said what they think of this round's answers.
     """
     place = (generation, number)
-    learning = [role for role in parts.roles if role in settings.learning]
-    if parts.asks in ("", *_taught(settings)):
-        yield Entry("attack", attack, *place)
+    learning = [role for role in capabilities.roles if role in settings.learning]
+    if capabilities.asks in ("", *_taught(settings)):
+        yield StageEntry("attack", attack, *place)
     if settings.supervise is not None:
-        yield Entry("supervise", supervise.given(rules=settings.supervise), *place)
-    by_pay = [
+        yield StageEntry(
+            "supervise", supervise.with_options(rules=settings.supervise), *place
+        )
+    by_reward = [
         role
         for role in learning
-        if way_of(role, parts, settings) == "improve" and settings.by_pay(role)
+        if training_stage(role, capabilities, settings) == "improve"
+        and settings.rl_algorithms(role)
     ]
     # Once, though a policy holds several roles.
-    held = {settings.holder(role): role for role in reversed(by_pay)}
-    for role in by_pay:
-        if held[settings.holder(role)] == role:
-            yield Entry(f"improve-{role}", improve.given(role=role), *place)
+    first_roles = {settings.holder(role): role for role in reversed(by_reward)}
+    for role in by_reward:
+        if first_roles[settings.holder(role)] == role:
+            yield StageEntry(f"improve-{role}", improve.with_options(role=role), *place)
     # Else people are asked while somebody learns.
-    if settings.budget and not by_pay:
-        yield Entry("annotate", annotate, *place)
-    if parts.judges in ("", *_taught(settings)):
-        yield Entry("calibrate", calibrate, *place)
+    if settings.budget and not by_reward:
+        yield StageEntry("annotate", annotate, *place)
+    if capabilities.judges in ("", *_taught(settings)):
+        yield StageEntry("calibrate", calibrate, *place)
     if not generation:  # a generation is measured as a whole
-        yield Entry("evaluate", evaluate, *place)
-    if settings.league.share and rated_pairings(settings, parts):
-        yield Entry("league", league.given(rules=settings.league), *place)
-        if tried_pairing(settings, parts) is not None:
-            yield Entry("trial", trial.given(rules=settings.league), *place)
-    yield Entry("alarms", alarms, *place)
+        yield StageEntry("evaluate", evaluate, *place)
+    if settings.league.share and rated_pairings(settings, capabilities):
+        yield StageEntry("league", league.with_options(rules=settings.league), *place)
+        if tried_pairing(settings, capabilities) is not None:
+            yield StageEntry("trial", trial.with_options(rules=settings.league), *place)
+    yield StageEntry("alarms", alarms, *place)
 
 
 def _taught(settings: Settings) -> list[Role]:
-    """Return the roles that policies hold which learn; who improves itself is none."""
+    """Return the learning roles with a policy; self-improving learners are left out."""
     return [role for role in settings.learning if not settings.own(role)]
 
 
-def _generations(settings: Settings, parts: ScenarioCapabilities) -> Iterator[Entry]:
+def _generations(
+    settings: Settings, capabilities: ScenarioCapabilities
+) -> Iterator[StageEntry]:
     """Gap → competence → discover → conform → rounds → measure → gate, for A_1 … A_K.
 
     Rounds are counted on from one generation to the next, so that a round names one time
     in the run (Kim et al. 2025, progressive training; its anneal step is the controller's
     choice at the beginning of the next generation).
     """
-    if parts.judges in ("", *_taught(settings)):
-        yield Entry("judge", judge)
-    deploys = is_judged(settings) or not parts.can(DEPLOYED)
+    if capabilities.judges in ("", *_taught(settings)):
+        yield StageEntry("judge", judge)
+    deploys = is_judged(settings) or not capabilities.can(DEPLOYED)
     round = 0
     for number in range(1, settings.generations + 1):
-        yield Entry("gap", gap, number, round)
-        for name, stage, rounds in _order(settings, last=number == settings.generations):
+        yield StageEntry("gap", gap, number, round)
+        for name, stage, rounds in _order(settings, is_last=number == settings.generations):
             if deploys or stage.needs != DEPLOYED:
-                yield Entry(name, stage, number, round)
+                yield StageEntry(name, stage, number, round)
             for _ in range(rounds):
                 round += 1
-                yield from _round(settings, parts, number, round)
-        yield Entry("measure", measure, number, round)
+                yield from _round(settings, capabilities, number, round)
+        yield StageEntry("measure", measure, number, round)
         yield from _own(settings, "round", number, round)
-        yield Entry("gate", gate, number, round)
-    yield Entry("test", final, settings.generations, round)
+        yield StageEntry("gate", gate, number, round)
+    yield StageEntry("test", final, settings.generations, round)
     yield from _own(settings, "end", settings.generations, round)
 
 
-def _order(settings: Settings, *, last: bool) -> list[tuple[str, StageDefinition, int]]:
+def _order(settings: Settings, *, is_last: bool) -> list[tuple[str, StageDefinition, int]]:
     """Return (name, stage, rounds of self-play after it) of one generation.
 
     What an order leaves out in one place it spends in another, so that all orders train
@@ -284,11 +293,11 @@ def _order(settings: Settings, *, last: bool) -> list[tuple[str, StageDefinition
     deployed = ("discover", discover, 0)
     aligning = ("conform", conform, settings.rounds)
     if settings.order == "competence-only":
-        return [("competence", competence.given(effort=2), 0), deployed]
+        return [("competence", competence.with_options(effort=2), 0), deployed]
     if settings.order == "conformity-last":
-        if not last:
+        if not is_last:
             return [learning, deployed]
-        everything = conform.given(effort=settings.generations)
+        everything = conform.with_options(effort=settings.generations)
         rounds = settings.rounds * settings.generations
         return [learning, deployed, ("conform", everything, rounds)]
     if settings.order == "conformity-first":
@@ -297,7 +306,7 @@ def _order(settings: Settings, *, last: bool) -> list[tuple[str, StageDefinition
 
 
 def _shaping(settings: Settings) -> dict[str, Any]:
-    """Return the settings that shape results; where a run lies does not.
+    """Return the settings that can change results.
 
     The number of rounds does not either: a finished run may be continued with more; nor
     does when to stop because episodes fail.

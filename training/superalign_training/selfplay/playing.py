@@ -1,4 +1,4 @@
-"""Playing in a stage: the run's scenario, who sits where, and recorded episodes."""
+"""Rollouts of a stage: scenario variants, agents by seat, recorded episodes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
@@ -29,7 +29,7 @@ _LIVE = 256
 def stage_scenario(
     settings: Settings, *, split: Split, variant: str = "", **options: Any
 ) -> Scenario[Any]:
-    """Return the run's scenario as a stage wants it.
+    """Return the run's scenario on a split, or one of its variants.
 
     Args:
         settings: of the run.
@@ -42,10 +42,12 @@ def stage_scenario(
         InvalidOption: options that the scenario does not know, the option ``split`` among
             them.
     """
-    wanted = {**settings.options, "split": split, **options}
+    scenario_options = {**settings.options, "split": split, **options}
     if variant:
-        wanted |= variants_of(make_scenario(settings.scenario, **wanted))[variant]
-    return make_scenario(settings.scenario, **wanted)
+        scenario_options |= variants_of(
+            make_scenario(settings.scenario, **scenario_options)
+        )[variant]
+    return make_scenario(settings.scenario, **scenario_options)
 
 
 def stage_capabilities(settings: Settings) -> ScenarioCapabilities:
@@ -53,8 +55,8 @@ def stage_capabilities(settings: Settings) -> ScenarioCapabilities:
     return scenario_capabilities(stage_scenario(settings, split="train"))
 
 
-def plainly(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
-    """Return the run's scenario as it is without attacks, where it knows any."""
+def plain_scenario(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
+    """Return the run's scenario in its variant without attacks, if it has one."""
     scenario = stage_scenario(settings, split=split, **options)
     if "plain" not in variants_of(scenario):
         return scenario
@@ -62,7 +64,7 @@ def plainly(settings: Settings, split: Split, **options: Any) -> Scenario[Any]:
 
 
 def source_of(settings: Settings) -> Any:
-    """Return the source of the scenario's own tasks, as other scenarios take it."""
+    """Return the scenario's task source, as an option of other scenarios."""
     scenario = stage_scenario(settings, split="train")
     spec = scenario.options.get("source")
     remade = isinstance(spec, str) or (isinstance(spec, Mapping) and "id" in spec)
@@ -70,20 +72,20 @@ def source_of(settings: Settings) -> Any:
 
 
 def renderer_of(settings: Settings) -> str:
-    """Return how tasks are shown to the models of a run."""
+    """Return the renderer of the run's scenario."""
     scenario = make_scenario(settings.scenario, **settings.options)
     return str(scenario.options.get("renderer", "micro"))
 
 
 def opening_role(scenario: Scenario[Any]) -> Role:
-    """Return the role that speaks first."""
+    """Return the role that moves first."""
     return role_of(Game(scenario, EpisodeKey()).group[0])
 
 
-def seat_all(
+def agents_by_seat(
     scenario: Scenario[Any], agents: Mapping[Role | Seat, Anyone]
 ) -> dict[Seat, Anyone]:
-    """Return an agent for every seat: its own if it is named, else that of its role."""
+    """Return the agent of every seat: that of the seat if named, else that of its role."""
     return {
         seat: agents[seat if seat in agents else role_of(seat)] for seat in scenario.seats
     }
@@ -101,8 +103,8 @@ class _Key(TypedDict):
     take: int
 
 
-class How(TypedDict, total=False):
-    """Arguments of `play` that `Rollouts` takes."""
+class RolloutOptions(TypedDict, total=False):
+    """Options of `Rollouts` that `play` accepts."""
 
     first_case: int
     group: int
@@ -118,7 +120,7 @@ def play(
     *,
     part: str,
     take: int | None = None,
-    **how: Unpack[How],
+    **how: Unpack[RolloutOptions],
 ) -> list[Episode]:
     """Play and record episodes of one part of a stage.
 
@@ -135,16 +137,16 @@ def play(
     Raises:
         EpisodesFailed: too many of them did.
     """
-    played = Rollouts(
+    episodes = Rollouts(
         scenario,
-        seat_all(scenario, agents),
+        agents_by_seat(scenario, agents),
         **(_own(context, part) if take is None else _shared(context, part, take)),
         live=_LIVE,
         sinks=[context.writer],
         **how,
     ).run(cases)
-    context.failures.count(played)
-    return played
+    context.failures.count(episodes)
+    return episodes
 
 
 def _own(context: StageContext, part: str) -> _Key:
@@ -163,35 +165,37 @@ def _shared(context: StageContext, part: str, take: int) -> _Key:
 
 
 def first_view(scenario: Scenario[Any], episode: Episode, seat: Seat) -> View:
-    """Return what a seat was first shown in an episode, by playing it again up to there.
+    """Return the first view of a seat in an episode, by replaying the episode.
 
     Raises:
         InvalidOption: the seat was never asked.
     """
     game = Game(scenario, episode.key, task=episode.task)
-    said = list(episode.utterances)
+    utterances = list(episode.utterances)
     while seat not in game.group:
-        group = [u for u in said if u.group == (said[0].group if said else -1)]
+        group = [
+            u for u in utterances if u.group == (utterances[0].group if utterances else -1)
+        ]
         if game.over or not group:
             raise InvalidOption(f"{seat} was never asked in {episode.id}")
         game.step_recorded(group)
-        said = said[len(group) :]
+        utterances = utterances[len(group) :]
     return game.view(seat)
 
 
 def tasks_of(settings: Settings) -> Any:
-    """Return the source of competence tasks, as scenarios take it."""
+    """Return the source of competence tasks, as an option of scenarios."""
     rules = settings.competence
-    own = rules.source is None
-    return narrowed(
-        source_of(settings) if own else rules.source, rules.families, rules.tiers
+    same_source = rules.source is None
+    return filtered_source(
+        source_of(settings) if same_source else rules.source, rules.families, rules.tiers
     )
 
 
-def narrowed(
+def filtered_source(
     source: Any, families: Sequence[str] | None = (), tiers: Sequence[int] | None = ()
 ) -> Any:
-    """Return a source with some of its families and tiers; as it is where none is named."""
+    """Return a source limited to some families and tiers; unchanged if none are named."""
     kinds: dict[str, Any] = {}
     if families:
         kinds["families"] = list(families)
@@ -210,14 +214,14 @@ def narrowed(
 def competence_scenario(
     settings: Settings, split: Split, supervisors: int
 ) -> Scenario[Any]:
-    """Return the rules by which competence tasks are labelled."""
+    """Return the scenario in which competence tasks are labelled."""
     return labelling_scenario(settings, tasks_of(settings), split, supervisors)
 
 
 def labelling_scenario(
     settings: Settings, source: Any, split: Split, supervisors: int
 ) -> Scenario[Any]:
-    """Return the rules by which tasks are labelled: an exam where no model supervises."""
+    """Return the scenario in which tasks are labelled: `exam` without supervising models."""
     shared = {"source": source, "split": split, "renderer": renderer_of(settings)}
     if not supervisors:
         return make_scenario("exam", **shared)
@@ -227,7 +231,7 @@ def labelling_scenario(
 def further_critics(
     settings: Settings,
 ) -> tuple[dict[str, Any], dict[Seat, AgentReference]]:
-    """Return the option that seats the critics of ``discover.critics``, and who sits there.
+    """Return the option for the seats of ``discover.critics``, and their agents.
 
     Raises:
         InvalidOption: the scenario has no seats for them.
@@ -235,28 +239,30 @@ def further_critics(
     references = settings.discover.critics
     if not references:
         return {}, {}
-    own = plainly(settings, "train")
-    if "critics" not in own.options:
+    base = plain_scenario(settings, "train")
+    if "critics" not in base.options:
         raise InvalidOption(
-            f"discover.critics names {len(references)}, and {own.id} has no option critics "
+            f"discover.critics names {len(references)}, and {base.id} has no option critics "
             "that would seat them; leave them out"
         )
-    options = {"critics": int(own.options["critics"]) + len(references)}
-    seats = plainly(settings, "train", **options).seats
-    new = [seat for seat in seats if seat not in own.seats]
-    return options, dict(zip(new, references, strict=True))
+    options = {"critics": int(base.options["critics"]) + len(references)}
+    seats = plain_scenario(settings, "train", **options).seats
+    added = [seat for seat in seats if seat not in base.seats]
+    return options, dict(zip(added, references, strict=True))
 
 
 def attacker_of(settings: Settings) -> Role:
-    """Return the role whose queries reach the policy of generations; empty for none."""
-    parts = stage_capabilities(settings)
+    """Return the role that attacks the policy of generations; empty for none."""
+    capabilities = stage_capabilities(settings)
     return (
-        parts.asks if parts.can(ATTACKED) and parts.asks != settings.generation_role else ""
+        capabilities.asks
+        if capabilities.can(ATTACKED) and capabilities.asks != settings.generation_role
+        else ""
     )
 
 
 def is_judged(settings: Settings) -> bool:
-    """Whether the policy of generations is asked in the variant plain, and judged there."""
+    """Whether the policy of generations is judged in the variant plain."""
     if not stage_capabilities(settings).can(DEPLOYED):
         return False
-    return opening_role(plainly(settings, "train")) == settings.generation_role
+    return opening_role(plain_scenario(settings, "train")) == settings.generation_role

@@ -1,4 +1,4 @@
-"""Metrics of optimiser updates: into the record in batches, and on to the loggers."""
+"""Metrics of optimiser updates, written to the record in batches and passed to the loggers."""
 
 import time
 from collections import defaultdict
@@ -21,7 +21,7 @@ SECONDS = 5.0
 
 
 class Sink(Protocol):
-    """Takes the rows that were recorded."""
+    """Receiver of recorded rows."""
 
     def log(self, rows: Sequence[Metric]) -> object:
         """Take rows, in order."""
@@ -39,7 +39,7 @@ class _Named(Protocol):
 
 
 class MetricRecorder:
-    """Writes the metrics of one stage. Leaving it as a context writes what still waits.
+    """Writer of one stage's metrics. As a context it writes the waiting ones at its end.
 
     Args:
         run: the record.
@@ -57,7 +57,7 @@ class MetricRecorder:
     def on_step(
         self, role: Role, policy: _Counted, algorithm: _Named, **tags: str
     ) -> OnStep:
-        """Return what an algorithm calls with its numbers after every update.
+        """Return an algorithm's callback for the metrics of every update.
 
         Args:
             role: whose policy is trained.
@@ -83,12 +83,12 @@ class MetricRecorder:
         return record
 
     def write(self, metrics: Sequence[Metric]) -> None:
-        """Write metrics at once, after those that wait."""
+        """Write metrics at once, after the waiting ones."""
         self.flush()
         self._write(metrics)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting metrics."""
         waiting, self._waiting = self._waiting, []
         self._write(waiting)
         self._since = time.monotonic()
@@ -111,8 +111,8 @@ class MetricRecorder:
         self.flush()
 
 
-class Earnings:
-    """Mean pay of a seat by the parts of its reward, over the episodes since the last look."""
+class RewardMeans:
+    """Mean reward of a seat by part, over the episodes since the last call."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
@@ -125,7 +125,7 @@ class Earnings:
         signals: Iterable[Signal] = (),
         rules: HumanPay = ADDED,
     ) -> None:
-        """Take in what episodes paid.
+        """Add the rewards of episodes.
 
         Args:
             episodes: that were played.
@@ -144,17 +144,17 @@ class Earnings:
                 value = paid(reward, episode.weights)
                 if reward.seat in seats and value is not None:
                     self._sums[reward.part] = self._sums.get(reward.part, 0.0) + value
-            if said := about.get(episode.id):
-                changes = difference(episode, (), said, rules)
+            if answers := about.get(episode.id):
+                changes = difference(episode, (), answers, rules)
                 human = sum(v for (seat, _), v in changes.items() if seat in seats)
                 self._sums[HUMAN] = self._sums.get(HUMAN, 0.0) + human
 
     def take(self) -> dict[str, float]:
-        """Return ``reward/PART`` → mean pay of a seat in an episode, and begin anew."""
-        many, self._plays = self._plays, 0
+        """Return ``reward/PART`` → mean reward of a seat in an episode, and reset."""
+        plays, self._plays = self._plays, 0
         means = {}
         for part, total in self._sums.items():
             declare(f"{PREFIX}reward/{part}", f"Reward by part: {part}", better="higher")
-            means[f"reward/{part}"] = total / many if many else 0.0
+            means[f"reward/{part}"] = total / plays if plays else 0.0
         self._sums = {}
         return means

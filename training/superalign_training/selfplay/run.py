@@ -1,4 +1,4 @@
-"""A run in Python: rounds of self-play, or a chain of generations that are raised in turn.
+"""A run in Python: rounds of self-play, or a chain of generations.
 
 ::
 
@@ -30,7 +30,7 @@ from superalign_env.store.database import reporting_full_disk
 from superalign_env.types import Role, Seat
 from superalign_training.evaluation.chain_summary import (
     ChainSummary,
-    Fate,
+    GateOutcome,
     summarise_chain,
 )
 from superalign_training.evaluation.outcome_summary import (
@@ -104,30 +104,30 @@ class SelfPlay:
         watcher: Watcher | None = None,
         **settings: Any,
     ) -> None:
-        named, self._objects = _referred(lineup or {})
+        references, self._objects = _referred(lineup or {})
         log_to, self._loggers = referred(settings.pop("log_to", None))
-        given = merged(preset_settings(preset, scenario), settings)
-        for free, chosen in (("lineup", named), ("train", train or {})):
-            given[free] = {**given.get(free, {}), **chosen}
-        given |= {"scenario": scenario, "log_to": log_to}
+        values = merged(preset_settings(preset, scenario), settings)
+        for group, changes in (("lineup", references), ("train", train or {})):
+            values[group] = {**values.get(group, {}), **changes}
+        values |= {"scenario": scenario, "log_to": log_to}
         if budget is not None:
-            given["budget"] = budget
+            values["budget"] = budget
         if people is None:
-            given["budget"] = 0.0
+            values["budget"] = 0.0
         else:
-            given["people"] = dict(people)
-        self.settings = read_settings(given)
+            values["people"] = dict(people)
+        self.settings = read_settings(values)
         self._watcher: Watcher = watcher or Silent()
 
     @classmethod
     def of(cls, settings: Settings, watcher: Watcher | None = None) -> "SelfPlay":
-        """Return the run of settings that were read already."""
-        made = cls(watcher=watcher)
-        made.settings = settings
-        return made
+        """Return a run with checked settings."""
+        run = cls(watcher=watcher)
+        run.settings = settings
+        return run
 
     def run(self, *, resume: bool = False) -> RunSummary:
-        """Run every stage that is not done yet and return the summary.
+        """Run every remaining stage and return the summary.
 
         Args:
             resume: continue the run in `run_dir`, or make one where none was begun.
@@ -159,7 +159,7 @@ class SelfPlay:
                 drive(
                     run,
                     stages,
-                    first=lambda: first_state(
+                    first_state=lambda: first_state(
                         run, policies, holders=shared, generation_role=generation_role
                     ),
                     watcher=self._watcher,
@@ -206,20 +206,20 @@ def _referred(
     lineup: Mapping[Role | Seat, AgentReference | Anyone],
 ) -> tuple[dict[str, AgentReference], dict[str, Anyone]]:
     """Return a lineup of references, and the agents behind those that name an object."""
-    named: dict[str, AgentReference] = {}
+    references: dict[str, AgentReference] = {}
     objects: dict[str, Anyone] = {}
     for role, holder in lineup.items():
         if isinstance(holder, str):
-            named[role] = holder
+            references[role] = holder
         elif isinstance(holder, Mapping):
-            named[role] = dict(holder)
+            references[role] = dict(holder)
         else:
             agent = as_agent(holder)
             kind: Any = holder if inspect.isroutine(holder) else type(holder)
             prefix = LEARNER if isinstance(agent, Learner) else OBJECT
             reference = f"{prefix}{kind.__module__}.{kind.__qualname__}/{role}"
-            named[role], objects[reference] = reference, agent
-    return named, objects
+            references[role], objects[reference] = reference, agent
+    return references, objects
 
 
 def write_summary(run: Run) -> RunSummary:
@@ -230,31 +230,33 @@ def write_summary(run: Run) -> RunSummary:
     metrics = [row.metric for row in run.metrics.read(without=TRAINING)]
     summary: RunSummary
     if run.info.config.get("generations"):
-        summary = summarise_chain(metrics, fates(run))
+        summary = summarise_chain(metrics, gate_outcomes(run))
     elif {metric.name for metric in metrics} & {"lead", ASKED}:
         summary = summarise(metrics)
     else:
         summary = summarise_outcomes(metrics)
-    told = truth_use(run)
-    plain = json.dumps({**summary.plain(), "told": told.plain()}, indent=1)
-    page = f"{summary.markdown()}\n{told.sentence}\n"
+    truth = truth_use(run)
+    plain = json.dumps({**summary.plain(), "told": truth.plain()}, indent=1)
+    page = f"{summary.markdown()}\n{truth.sentence}\n"
     for name, text in (("summary.json", f"{plain}\n"), ("summary.md", page)):
         with reporting_full_disk(run.path / name):
             (run.path / name).write_text(text, encoding="utf-8")
     return summary
 
 
-def fates(run: Run) -> list[Fate]:
-    """Return what became of every generation of a run that its gate has judged."""
-    found = []
+def gate_outcomes(run: Run) -> list[GateOutcome]:
+    """Return the gate's decisions on the generations of a run."""
+    results = []
     for stage in run.stages.all(status="done"):
         if stage.name == "gate":
             decision = stage.outputs["notes"]
             level = RunState.from_plain(stage.inputs["state"]).level
-            found.append(
-                Fate(stage.generation, level, decision["accepted"], decision["reason"])
+            results.append(
+                GateOutcome(
+                    stage.generation, level, decision["accepted"], decision["reason"]
+                )
             )
-    return found
+    return results
 
 
 def _opened(settings: Settings, resume: bool) -> Run:
@@ -271,21 +273,21 @@ def _opened(settings: Settings, resume: bool) -> Run:
 
 
 def _require_same(run: Run, settings: Settings) -> None:
-    """Raise where a run was made with other settings; the message names them.
+    """Raise where a run was made with other settings, and name them.
 
     Raises:
         RecordError: it was.
     """
     recorded = flat(read_settings(run.info.config).model_dump(mode="json"))
-    wanted = flat(settings.model_dump(mode="json"))
+    requested = flat(settings.model_dump(mode="json"))
     differ = [
-        f"{key}={recorded.get(key, 'nothing')}, not {wanted.get(key, 'nothing')}"
-        for key in dict.fromkeys([*recorded, *wanted])
-        if recorded.get(key) != wanted.get(key) and key not in _MAY_DIFFER
+        f"{key}={recorded.get(key, 'nothing')}, not {requested.get(key, 'nothing')}"
+        for key in dict.fromkeys([*recorded, *requested])
+        if recorded.get(key) != requested.get(key) and key not in _MAY_DIFFER
     ]
     if differ:
-        more = f" (and {len(differ) - 3} more)" if len(differ) > 3 else ""
+        suffix = f" (and {len(differ) - 3} more)" if len(differ) > 3 else ""
         raise RecordError(
-            f"{run.path} was made with {'; '.join(differ[:3])}{more}; resume it with the "
+            f"{run.path} was made with {'; '.join(differ[:3])}{suffix}; resume it with the "
             "settings in its config.yaml, or go on with others in a fork: superalign fork"
         )

@@ -1,4 +1,4 @@
-"""Deploying a generation where nothing can be harmed: requests, attacks, old hazards.
+"""Sandboxed deployment of a generation: requests, attacks, old hazards.
 
 Critics say what went wrong: those of the lineup and, beside them, those that
 ``discover.critics`` names. The truth is recorded, as everywhere, and not read.
@@ -23,7 +23,7 @@ from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.playing import (
     attacker_of,
     further_critics,
-    plainly,
+    plain_scenario,
     play,
     seat_of,
     stage_scenario,
@@ -42,7 +42,7 @@ ARCHIVE = "attacker-archive"
 
 
 class Sandbox:
-    """Where a stage deploys the generation at work.
+    """Rollouts of the generation at work in deployment.
 
     Args:
         context: of the stage.
@@ -62,7 +62,7 @@ class Sandbox:
             **lineup_of(context, settings),
             **{seat: make_agent(reference) for seat, reference in critics.items()},
         }
-        self.plain = plainly(settings, split, **self._options)
+        self.plain = plain_scenario(settings, split, **self._options)
         """Where requests reach the generation as they are."""
         self.seat = seat_of(self.plain, self.role)
         self.attacker = attacker_of(settings)
@@ -78,7 +78,7 @@ class Sandbox:
         plain: float = 0.0,
         first_case: int = 0,
     ) -> list[Episode]:
-        """Play cases in which an attacker rewrites requests, all but a share of them.
+        """Play cases with rewritten requests, and a share of plain ones.
 
         Args:
             agent: who is deployed.
@@ -115,7 +115,7 @@ class Sandbox:
         part: str,
         tasks: Sequence[Task] | None = None,
     ) -> list[Episode]:
-        """Play plain requests: drawn ones, or these."""
+        """Play plain requests, drawn or given."""
         return self._play(self.plain, {self.role: agent}, cases, part, tasks=tasks)
 
     def _play(
@@ -140,8 +140,8 @@ class Sandbox:
         )
 
 
-class Tried(NamedTuple):
-    """An old hazard, and what became of it now."""
+class HazardReplay(NamedTuple):
+    """An old hazard, answered again."""
 
     hazard: Hazard
     answer: str
@@ -149,18 +149,18 @@ class Tried(NamedTuple):
 
 
 def hazard_task(sandbox: Sandbox, context: StageContext, hazard: Hazard) -> Task | None:
-    """Return a hazard's request as a task; None where it cannot be asked by itself."""
+    """Return a hazard's request as a task; None where it is not a task of its own."""
     parsed = sandbox.plain.source.parse(hazard.prompt, "train")
     if parsed is not None or hazard.event is None:
         return parsed
-    found = context.run.events.get([hazard.event]).get(hazard.event)
-    if found is None or not found.episode:
+    event = context.run.events.get([hazard.event]).get(hazard.event)
+    if event is None or not event.episode:
         return None
-    task = context.run.episode(found.episode).task
+    task = context.run.episode(event.episode).task
     return task if task.prompt == hazard.prompt else None
 
 
-def old_hazards(context: StageContext, most: int) -> list[Hazard]:
+def old_hazards(context: StageContext, limit: int) -> list[Hazard]:
     """Return hazards of earlier generations, the same ones in all stages of a generation.
 
     Those that were dismissed before the generation began are none.
@@ -171,24 +171,24 @@ def old_hazards(context: StageContext, most: int) -> list[Hazard]:
         for h in context.run.events.read(kind=ANSWERED)
         if h.stage in begun
     }
-    old = [
+    earlier = [
         hazard
         for hazard in context.run.hazards.all()
         if hazard.generation < context.generation and not overruled.get(hazard.id)
     ]
     key = mix(context.run.info.seed, label("old-hazards"), context.generation)
-    order = generator(key).permutation(len(old))[:most]
-    return [old[place] for place in sorted(order.tolist())]
+    order = generator(key).permutation(len(earlier))[:limit]
+    return [earlier[place] for place in sorted(order.tolist())]
 
 
-def tried_again(
+def replay_hazards(
     context: StageContext,
     sandbox: Sandbox,
     agent: Agent,
     hazards: Sequence[Hazard],
-    below: float,
-) -> list[Tried]:
-    """Ask a generation what earlier ones answered badly, and say whether it still does.
+    threshold: float,
+) -> list[HazardReplay]:
+    """Ask a generation the old hazards again, and say whether it still fails.
 
     Where the safe answer is known and the request is a choice between answers, another
     answer is a failure; elsewhere critics say it. A hazard that cannot be asked is left out.
@@ -198,46 +198,48 @@ def tried_again(
         sandbox: of the training split.
         agent: who is asked.
         hazards: of earlier generations.
-        below: mean score of critics that is a failure.
+        threshold: mean score of critics that is a failure.
     """
-    asked = [
+    cases = [
         (hazard, task)
         for hazard in hazards
         for task in [hazard_task(sandbox, context, hazard)]
         if task is not None
     ]
-    if not asked:
+    if not cases:
         return []
-    tasks = [task for _, task in asked]
+    tasks = [task for _, task in cases]
     episodes = sandbox.asked(agent, len(tasks), part="old-hazards", tasks=tasks)
     return [
-        Tried(hazard, *_outcome(hazard, task, episode, sandbox.role, below))
-        for (hazard, task), episode in zip(asked, episodes, strict=True)
+        HazardReplay(hazard, *_outcome(hazard, task, episode, sandbox.role, threshold))
+        for (hazard, task), episode in zip(cases, episodes, strict=True)
     ]
 
 
 def _outcome(
-    hazard: Hazard, task: Task, episode: Episode, role: Role, below: float
+    hazard: Hazard, task: Task, episode: Episode, role: Role, threshold: float
 ) -> tuple[str, bool]:
-    said = last_words(episode, role)
-    answer = said.text if said is not None else ""
+    utterance = last_words(episode, role)
+    answer = utterance.text if utterance is not None else ""
     if hazard.safe and task.choices:
         return answer, answer.strip().casefold() != hazard.safe.strip().casefold()
     score = final_score(episode)
-    return answer, score is None or score < below
+    return answer, score is None or score < threshold
 
 
-def residual(
-    tried: Sequence[Tried], *, side: str, agent: str, step: int
+def residual_metrics(
+    attempts: Sequence[HazardReplay], *, side: str, agent: str, step: int
 ) -> tuple[Metric, ...]:
-    """Return the share of old hazards on which a generation still misbehaves, if there are any."""
-    if not tried:
+    """Return the failure rate on old hazards; empty without any."""
+    if not attempts:
         return ()
-    found = share(sum(one.failed for one in tried), len(tried))
-    return (Metric("risk.residual", *found, agent=agent, tags={"side": side}, step=step),)
+    estimate = share(sum(attempt.failed for attempt in attempts), len(attempts))
+    return (
+        Metric("risk.residual", *estimate, agent=agent, tags={"side": side}, step=step),
+    )
 
 
-def searcher(context: StageContext) -> Search:
+def search_attacker(context: StageContext) -> Search:
     """Return the search attacker with the archive of the run state."""
     search = Search(Archive())
     memory = context.state.memories.get(ARCHIVE)

@@ -1,4 +1,4 @@
-"""What stages know of a scenario: roles by the facts that it declares, and its variants."""
+"""Capabilities of a scenario: roles by declared facts, and variants."""
 
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from superalign_training.selfplay.settings import Settings
 
 
 class Needs(NamedTuple):
-    """What a stage needs of a scenario; without it the plan leaves the stage out."""
+    """A capability that a stage needs; without it the plan leaves the stage out."""
 
     facts: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ SUPERVISED = Needs(("planted", "judged"), ("revised",))
 
 
 class ScenarioCapabilities(NamedTuple):
-    """The roles of a scenario by what they do in it; empty where no fact tells."""
+    """Roles of a scenario by their declared facts, its variants and gold; empty where undeclared."""
 
     scenario: str
     roles: tuple[Role, ...]
@@ -58,11 +58,11 @@ class ScenarioCapabilities(NamedTuple):
     """Whether it says who wins."""
 
     def can(self, needs: Needs) -> bool:
-        """Whether the scenario declares all of it."""
+        """Whether the scenario declares all of these."""
         return set(needs.facts) <= self.facts and set(needs.variants) <= self.variants
 
     def lacks(self, needs: Needs) -> str:
-        """Say what the scenario does not declare."""
+        """Return a sentence on the missing declarations."""
         lacking = [
             *[f"fact {name}" for name in needs.facts if name not in self.facts],
             *[f"variant {name}" for name in needs.variants if name not in self.variants],
@@ -71,7 +71,7 @@ class ScenarioCapabilities(NamedTuple):
 
 
 def scenario_capabilities(scenario: Scenario[Any]) -> ScenarioCapabilities:
-    """Return the roles of a scenario by the facts that it declares."""
+    """Return the capabilities that a scenario declares."""
     facts = facts_of(scenario)
     return ScenarioCapabilities(
         scenario.id,
@@ -87,48 +87,50 @@ def scenario_capabilities(scenario: Scenario[Any]) -> ScenarioCapabilities:
     )
 
 
-def league_roles(settings: Settings, parts: ScenarioCapabilities) -> list[Role]:
-    """Return the roles whose past checkpoints play, in seat order; none for fewer than two.
+def league_roles(settings: Settings, capabilities: ScenarioCapabilities) -> list[Role]:
+    """Return the roles with past checkpoints in play, in seat order; empty for fewer than two.
 
     Whoever judges is no opponent, and an agent that improves itself keeps no past.
     """
     learning = {settings.holder(role) for role in settings.learning}
     roles = [
         role
-        for role in parts.roles
-        if role != parts.judges
+        for role in capabilities.roles
+        if role != capabilities.judges
         and settings.holder(role) in learning
         and not settings.own(settings.holder(role))
     ]
     return roles if len(set(map(settings.holder, roles))) > 1 else []
 
 
-def rated_pairings(settings: Settings, parts: ScenarioCapabilities) -> list[Pairing]:
-    """Return the pairs of roles that a league rates; whoever asks stands first in its pairs.
+def rated_pairings(settings: Settings, capabilities: ScenarioCapabilities) -> list[Pairing]:
+    """Return the pairs of roles that a league rates, the attacker first.
 
     Every pair of different policies where the scenario says who wins; whoever asks against
     the others where critics say what became of queries; else nobody.
     """
-    roles = sorted(league_roles(settings, parts), key=lambda role: role != parts.asks)
+    roles = sorted(
+        league_roles(settings, capabilities), key=lambda role: role != capabilities.asks
+    )
     pairs = [
         Pairing(*pair)
         for pair in combinations(roles, 2)
         if settings.holder(pair[0]) != settings.holder(pair[1])
     ]
-    if parts.wins:
+    if capabilities.wins:
         return pairs
-    return [p for p in pairs if p.role == parts.asks and parts.can(ATTACKED)]
+    return [p for p in pairs if p.role == capabilities.asks and capabilities.can(ATTACKED)]
 
 
-def tried_pairing(settings: Settings, parts: ScenarioCapabilities) -> Pairing | None:
-    """Return the pair of roles that is measured by the truth: who asks and who answers."""
-    pair = Pairing(parts.asks, parts.answers)
-    found = parts.can(ATTACKED) and pair in rated_pairings(settings, parts)
-    return pair if found else None
+def tried_pairing(settings: Settings, capabilities: ScenarioCapabilities) -> Pairing | None:
+    """Return the pair of roles that is measured by gold labels: attacker and learner."""
+    pair = Pairing(capabilities.asks, capabilities.answers)
+    is_rated = capabilities.can(ATTACKED) and pair in rated_pairings(settings, capabilities)
+    return pair if is_rated else None
 
 
 def require_simulable(scenario: Scenario[Any]) -> HasGold:
-    """Return a scenario in which people can be simulated.
+    """Return a scenario with gold answers, by which people can be simulated.
 
     Raises:
         InvalidOption: in this one they cannot.

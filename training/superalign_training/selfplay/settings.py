@@ -1,10 +1,11 @@
-"""Every setting of a self-play run: frozen, checked at construction, no second definition.
+"""Settings of a self-play run: frozen, checked at construction, defined once.
 
 The command line shows exactly these keys. Objects below the loop take plain arguments.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import filterfalse
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -36,13 +37,14 @@ from superalign_training.oversight.settings import (
     Gate,
     Hardening,
     PeopleSettings,
-    Signals,
+    SignalSettings,
 )
 from superalign_training.sections import (
     Count,
     Plural,
     Section,
     Share,
+    expected,
     keys_in,
     unknown_key,
 )
@@ -50,10 +52,10 @@ from superalign_training.selfplay.lineup import (
     PRESET,
     SAME,
     AgentReference,
-    filled,
     is_same,
-    learns_by_pay,
-    require_able,
+    learns_from_rewards,
+    require_trainable,
+    with_preset,
 )
 from superalign_training.selfplay.opponents.settings import LeagueSettings
 
@@ -62,7 +64,7 @@ Order = Literal["alternating", "competence-only", "conformity-last", "conformity
 
 
 class Judge(Section):
-    """Teaching the critic on planted faults."""
+    """Training of the critic on planted faults."""
 
     cases: NonNegativeInt = 1536
     """Planted answers to learn from: the environment made them and says which are at fault.
@@ -86,7 +88,7 @@ class Judge(Section):
 
 
 class Attack(Section):
-    """Search for queries that the learner answers badly."""
+    """Search for queries with bad answers of the learner."""
 
     cases: Plural = 128
     """Queries of one round, half by search and half by the transformer attacker."""
@@ -100,22 +102,15 @@ class Attack(Section):
     """Share of imitated texts that are unexplored menu entries instead of winners."""
     min_distinct: Share = 0.5
     """Below this share of distinct queries the imitation is taken back."""
-    novelty_weight: NonNegativeFloat = 0.3
-    """Added to its pay for a query that is alone in its batch; 0 for one that all share."""
-    search_share: Share = 0.5
-    """Share of attacked cases of others' practice whose attacker is the search; the rest is
-    the transformer. An attacker that does not learn has them all."""
     min_valid: Share = 0.5
     """Below this share of valid queries what rewards taught is taken back."""
 
 
 class Calibrate(Section):
-    """Teaching the critic again, on planted faults and on human labels."""
+    """Training of the critic in later rounds, on planted faults and human labels."""
 
     cases: NonNegativeInt = 256
     """Planted answers to learn from; with 0 there are only labels."""
-    label_weight: NonNegativeInt = 1
-    """How often each human label is repeated among the rows; 0 ignores them."""
 
 
 class Settings(Section):
@@ -166,7 +161,7 @@ class Settings(Section):
     """Share of a stage's episodes that may fail, because an endpoint is down or a prompt too
     long; more stop it, and the commonest reason is said. 1 never stops. What failed is
     recorded, but never learned from."""
-    signals: Signals = Signals()
+    signals: SignalSettings = SignalSettings()
     competence: Competence = Competence()
     discover: Discover = Discover()
     conform: Conform = Conform()
@@ -187,20 +182,22 @@ class Settings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _presets_are_filled_in(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        return {**given, **filled(given)}
+    def _presets_are_filled_in(cls, settings: Any) -> Any:
+        if not isinstance(settings, Mapping):
+            return settings
+        return {**settings, **with_preset(settings)}
 
     @model_validator(mode="after")
     def _one_step_leads_to_a_policy(self) -> Self:
         for role in self.lineup:
             holder = self.holder(role)
             if holder not in self.lineup or is_same(self.lineup[holder]):
-                own = [name for name in self.lineup if not is_same(self.lineup[name])]
+                with_policy = [
+                    name for name in self.lineup if not is_same(self.lineup[name])
+                ]
                 raise ValueError(
                     f"lineup.{role}={self.lineup[role]} leads to no policy; name a role that "
-                    f"has one of its own ({', '.join(own) or 'none has'})"
+                    f"has one of its own ({', '.join(with_policy) or 'none has'})"
                 )
         return self
 
@@ -208,12 +205,16 @@ class Settings(Section):
     def _who_learns_can(self) -> Self:
         for role in self.learning:
             if role not in self.lineup:
-                known = hint(nearest(role, self.lineup), self.lineup, listed="held are")
+                suggestion = hint(
+                    nearest(role, self.lineup), self.lineup, listed="held are"
+                )
                 raise ValueError(
-                    f"train.{role}: nobody holds a role {role}; {known}, or add "
+                    f"train.{role}: nobody holds a role {role}; {suggestion}, or add "
                     f"lineup.{role}=micro/3 if the scenario has that role"
                 )
-            require_able(role, self.lineup, self.reference(role), self.train[role] or ())
+            require_trainable(
+                role, self.lineup, self.reference(role), self.train[role] or ()
+            )
         if not self.learning:
             raise ValueError(
                 "nobody learns; name an algorithm for a role that holds a policy, as in "
@@ -242,58 +243,58 @@ class Settings(Section):
 
     @property
     def learning(self) -> tuple[Role, ...]:
-        """The roles that learn, in the order of the lineup."""
-        named = [role for role, algorithms in self.train.items() if algorithms]
-        return tuple(sorted(named, key=[*self.lineup, *named].index))
+        """The learning roles, in the order of the lineup."""
+        roles = [role for role, algorithms in self.train.items() if algorithms]
+        return tuple(sorted(roles, key=[*self.lineup, *roles].index))
 
     @property
     def generation_role(self) -> Role:
-        """The role whose policy a chain of generations raises; empty if none is named."""
+        """The role of the policy in a chain of generations; empty if none is named."""
         alone = self.learning[0] if len(self.learning) == 1 else ""
         return self.generations_of or alone
 
     def reference(self, role: Role) -> AgentReference:
-        """Return what holds a role: of ``same:learner``, what holds the learner."""
+        """Return a role's agent reference, ``same:`` resolved."""
         return self.lineup[self.holder(role)]
 
     def holder(self, role: Role) -> Role:
-        """Return the role whose policy a role uses: itself, unless it says ``same:``."""
-        named = self.lineup.get(role, "")
-        return named.removeprefix(SAME) if is_same(named) else role
+        """Return the role whose policy a role uses: itself, unless its reference is ``same:``."""
+        reference = self.lineup.get(role, "")
+        return reference.removeprefix(SAME) if is_same(reference) else role
 
-    def by_pay(self, role: Role) -> tuple[OnPolicy, ...]:
-        """Return the algorithms by which a role learns from episodes that it plays."""
-        found = [one for one in self.train.get(role) or () if learns_by_pay(one)]
-        return tuple(cast(list[OnPolicy], found))
+    def rl_algorithms(self, role: Role) -> tuple[OnPolicy, ...]:
+        """Return a role's algorithms that learn from its episodes."""
+        algorithms = filter(learns_from_rewards, self.train.get(role) or ())
+        return tuple(cast(Iterable[OnPolicy], algorithms))
 
     def own(self, role: Role) -> Own | None:
-        """Return how much a role plays that improves itself; None if it does not."""
+        """Return the settings of a role's self-improving learner; None for other agents."""
         algorithms: tuple[object, ...] = self.train.get(role) or ()
-        return next((one for one in algorithms if isinstance(one, Own)), None)
+        return next((rules for rules in algorithms if isinstance(rules, Own)), None)
 
-    def by_examples(self, role: Role) -> tuple[Supervised, ...]:
-        """Return the algorithms by which a role learns from lessons."""
-        found = [one for one in self.train.get(role) or () if not learns_by_pay(one)]
-        return tuple(cast(list[Supervised], found))
+    def supervised_algorithms(self, role: Role) -> tuple[Supervised, ...]:
+        """Return a role's algorithms that learn from examples."""
+        algorithms = filterfalse(learns_from_rewards, self.train.get(role) or ())
+        return tuple(cast(Iterable[Supervised], algorithms))
 
 
-def _require_raised(named: Role, learning: Sequence[Role]) -> None:
-    """Raise unless one policy is named that generations are of."""
-    known = ", ".join(learning)
-    if named and named not in learning:
+def _require_raised(role: Role, learning: Sequence[Role]) -> None:
+    """Raise unless exactly one policy is named for the generations."""
+    roles = ", ".join(learning)
+    if role and role not in learning:
         raise ValueError(
-            f"generations_of={named}: the role {named} does not learn; name one that does "
-            f"({known}), or an algorithm for it: train.{named}=ppo"
+            f"generations_of={role}: the role {role} does not learn; name one that does "
+            f"({roles}), or an algorithm for it: train.{role}=ppo"
         )
-    if not named and len(learning) > 1:
+    if not role and len(learning) > 1:
         raise ValueError(
             "a chain of generations raises one policy, and several learn; say which: "
-            f"generations_of={learning[0]} (there are {known})"
+            f"generations_of={learning[0]} (there are {roles})"
         )
 
 
 def read_settings(plain: Mapping[str, Any]) -> Settings:
-    """Return the settings that plain values describe; what they leave out is the default.
+    """Return checked settings from plain values, completed by defaults.
 
     Raises:
         InvalidOption: names every wrong key, its value and what is allowed.
@@ -310,32 +311,31 @@ def read_settings(plain: Mapping[str, Any]) -> Settings:
 
 
 def _flaw(flaw: Any) -> str:
-    """Return key, value and what is allowed; a whole section is not spelled out."""
+    """Return key, value and the allowed values; whole sections are not printed."""
     key = ".".join(map(str, flaw["loc"]))
     value = "" if isinstance(flaw["input"], (Mapping, Section)) else f"={flaw['input']!r}"
-    said = str(flaw["msg"]).removeprefix("Value error, ")
-    if flaw["type"] == "extra_forbidden":
-        said = unknown_key(key, keys())
-    return f"{key}{value}: {said}" if key else said
+    unknown = flaw["type"] == "extra_forbidden"
+    message = unknown_key(key, keys()) if unknown else expected(flaw)
+    return f"{key}{value}: {message}" if key else message
 
 
 @cache
 def keys() -> tuple[str, ...]:
-    """Return every key there is by default, with dots, sections among them."""
+    """Return all default keys, with dots, sections included."""
     return tuple(keys_in(Settings().model_dump(mode="json")))
 
 
 def _completed(plain: Mapping[str, Any], defaults: Section) -> dict[str, Any]:
-    """Fill sections up with their own defaults, which differ from place to place."""
+    """Complete sections by their own defaults."""
     full = {name: getattr(defaults, name) for name in type(defaults).model_fields}
-    for name, given in plain.items():
+    for name, value in plain.items():
         section = full.get(name)
-        if isinstance(section, Section) and isinstance(given, Mapping):
+        if isinstance(section, Section) and isinstance(value, Mapping):
             # Another algorithm has other settings: nothing of this one's is filled in.
             kind = getattr(section, "id", None)
             full[name] = (
-                _completed(given, section) if given.get("id", kind) == kind else given
+                _completed(value, section) if value.get("id", kind) == kind else value
             )
         else:
-            full[name] = given
+            full[name] = value
     return full

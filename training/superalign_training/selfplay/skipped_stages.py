@@ -1,12 +1,12 @@
-"""What a run leaves out for lack of a capability, of a learner or of data: a line each."""
+"""Stages that a run skips for lack of a capability, a learner or data: one line each."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from superalign_env.types import Role
-from superalign_training.oversight.alarms import unfed
+from superalign_training.oversight.alarms import missing_statistics
 from superalign_training.selfplay.lineup import AgentReference
-from superalign_training.selfplay.plan import entries, way_of
+from superalign_training.selfplay.plan import entries, training_stage
 from superalign_training.selfplay.playing import is_judged, stage_capabilities
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
@@ -34,27 +34,31 @@ _SOURCES: Mapping[str, str] = {
 """Field of `Statistics` → what a run must have to know it."""
 
 
-def left_out(settings: Settings) -> list[str]:
-    """Return which stages a run leaves out, and why: a line each."""
-    parts = stage_capabilities(settings)
+def skipped_stages(settings: Settings) -> list[str]:
+    """Return the stages that a run skips, with the reason, one line each."""
+    capabilities = stage_capabilities(settings)
     if settings.hardening is not None:
         return [
             "hardening teaches who judges and who answers by courses of its own: algorithms of "
             "train, attack, annotate and calibrate are left out",
-            *alarms_off(settings, parts),
+            *alarms_off(settings, capabilities),
         ]
-    lines = [*_lacking(settings, parts), *_idle_lines(settings, parts)]
-    if settings.generations and parts.can(DEPLOYED) and not is_judged(settings):
+    lines = [*_lacking(settings, capabilities), *_idle_lines(settings, capabilities)]
+    if settings.generations and capabilities.can(DEPLOYED) and not is_judged(settings):
         lines.append(
             f"discover and conform are left out: nobody judges what the {settings.generation_role} "
-            f"says in the variant plain of {parts.scenario}"
+            f"says in the variant plain of {capabilities.scenario}"
         )
     lines += _late_lines(settings)
-    return [*lines, *league_lines(settings, parts), *alarms_off(settings, parts)]
+    return [
+        *lines,
+        *league_lines(settings, capabilities),
+        *alarms_off(settings, capabilities),
+    ]
 
 
-def league_lines(settings: Settings, parts: ScenarioCapabilities) -> list[str]:
-    """Return what a league leaves out, and why: a line each."""
+def league_lines(settings: Settings, capabilities: ScenarioCapabilities) -> list[str]:
+    """Return the parts of a league that a run skips, with the reason, one line each."""
     if not settings.league.share:
         return []
     lines = [
@@ -62,75 +66,82 @@ def league_lines(settings: Settings, parts: ScenarioCapabilities) -> list[str]:
         for role in settings.learning
         if settings.own(role)
     ]
-    if not league_roles(settings, parts):
+    if not league_roles(settings, capabilities):
         lines.append("the league is left out: no two policies learn that could meet")
-    elif not rated_pairings(settings, parts):
+    elif not rated_pairings(settings, capabilities):
         lines.append(
-            f"the league is not rated: {parts.scenario} does not say who wins (no beats); "
+            f"the league is not rated: {capabilities.scenario} does not say who wins (no beats); "
             "past checkpoints play all the same"
         )
     return lines
 
 
-def known_after_rounds(settings: Settings, parts: ScenarioCapabilities) -> set[str]:
-    """Return the statistics that are known after a round of a run."""
-    known = {"probe", "truth"}
-    examined = parts.can(PLANTED) and parts.judges in settings.learning
-    if settings.budget and parts.can(JUDGED) and parts.has_gold:
-        known.add("labelled")
+def known_after_rounds(settings: Settings, capabilities: ScenarioCapabilities) -> set[str]:
+    """Return the available statistics after a round of a run."""
+    statistics = {"probe", "truth"}
+    examined = capabilities.can(PLANTED) and capabilities.judges in settings.learning
+    if settings.budget and capabilities.can(JUDGED) and capabilities.has_gold:
+        statistics.add("labelled")
     if examined and settings.judge.check_cases:
-        known |= {"missed", "series"}
-    if parts.can(ATTACKED) and parts.asks in settings.learning:
-        known.add("series")
-    return known
+        statistics |= {"missed", "series"}
+    if capabilities.can(ATTACKED) and capabilities.asks in settings.learning:
+        statistics.add("series")
+    return statistics
 
 
-def alarms_off(settings: Settings, parts: ScenarioCapabilities) -> list[str]:
-    """Return a line about the alarms that nothing in a run can raise, if there are any."""
-    known = known_after_rounds(settings, parts)
+def alarms_off(settings: Settings, capabilities: ScenarioCapabilities) -> list[str]:
+    """Return a line on the alarms without data in a run; empty without any."""
+    statistics = known_after_rounds(settings, capabilities)
     if settings.generations:
-        known |= {"generations", "samples", "missed", "trained_on", "held_out", "series"}
-        known |= {"labelled"} if settings.signals.people else set()
-    lacking = unfed(settings.alarms, known)
+        statistics |= {
+            "generations",
+            "samples",
+            "missed",
+            "trained_on",
+            "held_out",
+            "series",
+        }
+        statistics |= {"labelled"} if settings.signals.people else set()
+    lacking = missing_statistics(settings.alarms, statistics)
     if not lacking:
         return []
     by_reason: dict[str, list[str]] = defaultdict(list)
     for name, fields in lacking.items():
         reasons = dict.fromkeys(_SOURCES.get(field, field) for field in fields)
         by_reason[" and ".join(reasons)].append(name)
-    each = (f"{', '.join(names)} (without {why})" for why, names in by_reason.items())
-    return [f"alarms off for lack of data: {'; '.join(each)}"]
+    groups = (f"{', '.join(names)} (without {why})" for why, names in by_reason.items())
+    return [f"alarms off for lack of data: {'; '.join(groups)}"]
 
 
-def _lacking(settings: Settings, parts: ScenarioCapabilities) -> Iterator[str]:
+def _lacking(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator[str]:
     """Yield a line for each capability that the scenario lacks, with the stages that need it."""
     lacking: dict[Needs, dict[str, None]] = {}
-    for entry in entries(settings, parts):
-        if not parts.can(entry.stage.needs):
+    for entry in entries(settings, capabilities):
+        if not capabilities.can(entry.stage.needs):
             lacking.setdefault(entry.stage.needs, {})[entry.name] = None
     for needs, missing in lacking.items():
-        yield f"{_listed(list(missing))} left out: {parts.lacks(needs)}"
+        yield f"{_listed(list(missing))} left out: {capabilities.lacks(needs)}"
 
 
-def _idle_lines(settings: Settings, parts: ScenarioCapabilities) -> Iterator[str]:
-    """Yield a line for each role that does not learn, with the stages that teach it."""
-    for role, stages in _idle(settings, parts):
+def _idle_lines(settings: Settings, capabilities: ScenarioCapabilities) -> Iterator[str]:
+    """Yield a line for each role that does not learn, with the skipped stages."""
+    for role, stages in _idle(settings, capabilities):
         holder = _name(settings.reference(role))
         yield f"{_listed(stages)} left out: the {role} ({holder}) does not learn"
 
 
 def _idle(
-    settings: Settings, parts: ScenarioCapabilities
+    settings: Settings, capabilities: ScenarioCapabilities
 ) -> Iterator[tuple[Role, list[str]]]:
-    """Yield roles that no stage teaches, and the stages that only they have."""
-    for role in parts.roles:
-        way = "" if settings.own(role) else way_of(role, parts, settings)
+    """Yield untrained roles, with the stages that would train them."""
+    for role in capabilities.roles:
+        way = "" if settings.own(role) else training_stage(role, capabilities, settings)
         if role not in settings.learning:
             if way == "calibrate":
                 yield role, ["judge", "calibrate"]
             elif way == "attack":
                 yield role, ["attack"]
-            elif role == parts.answers:
+            elif role == capabilities.answers:
                 yield role, [f"improve-{role}"]
 
 
@@ -143,35 +154,39 @@ def _name(reference: AgentReference) -> str:
 
 
 def _late_lines(settings: Settings) -> Iterator[str]:
-    """Yield a line for each role that learns nothing from late answers, or not from all."""
+    """Yield a line for each role that cannot use late answers, or not all."""
     people = ", labels and vetoes included" if settings.budget else ""
-    asked = settings.budget and settings.people.mode == "continue"
+    waits = settings.budget and settings.people.mode == "continue"
     for role in settings.learning:
         name = f"{role} ({_name(settings.reference(role))})"
         if settings.own(role):
             yield (
-                f"late answers and lessons do not reach the {name}: it improves itself by "
+                f"late answers and examples do not reach the {name}: it improves itself by "
                 f"what its plays are paid at once{people}"
             )
-        elif asked and settings.by_pay(role) and (reason := unlearned(settings, role)):
+        elif (
+            waits
+            and settings.rl_algorithms(role)
+            and (reason := unused_answers_reason(settings, role))
+        ):
             yield (
                 "late answers that are too old or cannot be weighed are stored, and the "
                 f"{name} does not learn from them: {reason}"
             )
 
 
-def unlearned(settings: Settings, role: Role) -> str:
-    """Return why nobody learns from late answers that a role cannot be paid for any more.
+def unused_answers_reason(settings: Settings, role: Role) -> str:
+    """Return why a role cannot learn from expired late answers.
 
     Empty where a stage teaches them: `supervise` who answers, `calibrate` who judges.
     """
-    parts = stage_capabilities(settings)
+    capabilities = stage_capabilities(settings)
     if settings.own(role):
         return "it improves itself by pay alone"
-    same = [r for r in parts.roles if settings.holder(r) == settings.holder(role)]
-    supervised = parts.answers in same and parts.can(SUPERVISED)
-    judging = parts.judges in same and parts.can(PLANTED)
-    if judging and settings.calibrate.label_weight and settings.by_examples(parts.judges):
+    same = [r for r in capabilities.roles if settings.holder(r) == settings.holder(role)]
+    supervised = capabilities.answers in same and capabilities.can(SUPERVISED)
+    judging = capabilities.judges in same and capabilities.can(PLANTED)
+    if judging and settings.supervised_algorithms(capabilities.judges):
         return ""
     if supervised and settings.supervise is not None:
         return ""

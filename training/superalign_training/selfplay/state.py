@@ -41,7 +41,7 @@ class Aligned(msgspec.Struct, frozen=True):
 
 
 class PaidAnswers(msgspec.Struct, frozen=True):
-    """Answers of people that already entered the reward of a policy."""
+    """Answers of people that are in the reward of a policy already."""
 
     upto: int
     """Id of the last signal that was read."""
@@ -51,7 +51,7 @@ class PaidAnswers(msgspec.Struct, frozen=True):
     """Earlier ones for whose episodes no stage has had room yet."""
 
     def has(self, signal: int) -> bool:
-        """Whether a signal has paid."""
+        """Whether a signal is in the reward."""
         earlier = signal <= self.upto and signal not in self.unpaid
         return earlier or any(a <= signal <= b for a, b in self.paid)
 
@@ -108,14 +108,14 @@ class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.policies[self.generation_role]
 
     def with_policy(self, role: Role, checkpoint: Checkpoint) -> "RunState":
-        """Return the run state with another policy in a role, and in all that share it.
+        """Return the run state with another policy in a role and in those that share it.
 
         Each role goes on speaking in its own way (temperature and the like).
         """
         policies = {**self.policies, role: checkpoint}
-        for other, earlier in self.policies.items():
-            if other != role and self.holder(other) == self.holder(role):
-                policies[other] = msgspec.structs.replace(
+        for sharing, earlier in self.policies.items():
+            if sharing != role and self.holder(sharing) == self.holder(role):
+                policies[sharing] = msgspec.structs.replace(
                     checkpoint, options=earlier.options
                 )
         return msgspec.structs.replace(self, policies=policies)
@@ -130,8 +130,8 @@ class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def with_paid_answers(self, role: Role, paid_answers: PaidAnswers) -> "RunState":
         """Return the run state with other answers in the reward of a role's policy."""
-        held = {**self.paid_answers, self.holder(role): paid_answers}
-        return msgspec.structs.replace(self, paid_answers=held)
+        updated = {**self.paid_answers, self.holder(role): paid_answers}
+        return msgspec.structs.replace(self, paid_answers=updated)
 
     def with_question_remainders(
         self, question_remainders: Mapping[str, float]
@@ -151,7 +151,7 @@ def first_state(
     holders: Mapping[Role, Role] | None = None,
     generation_role: Role = "",
 ) -> RunState:
-    """Return the run state that a run begins with, its policies registered as agents of the run.
+    """Return the initial run state, with its policies recorded as agents.
 
     Args:
         run: of the chain.
@@ -167,7 +167,7 @@ def first_state(
 
 
 def write_memory(folder: Path, name: str, state: Mapping[str, Any]) -> Memory:
-    """Write an agent's memory into a run, named by its content.
+    """Write an agent's memory into a run, in a file named by its hash.
 
     Args:
         folder: of the run.

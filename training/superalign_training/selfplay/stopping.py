@@ -1,7 +1,6 @@
-"""SIGTERM, as clusters and supervisors send it, is Ctrl-C with another exit code.
+"""SIGTERM and SIGHUP handling: an interrupt like Ctrl-C, with another exit code.
 
-So is SIGHUP, of a terminal that is closed. What is being saved after the first of these
-signals is not interrupted by a second one.
+What is being saved after the first of these signals is not interrupted by a second one.
 """
 
 import os
@@ -26,11 +25,11 @@ with ``--resume`` continues the run."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came: the work goes on later."""
+    """SIGTERM or SIGHUP was received."""
 
 
 def exit_code(stop: BaseException | None) -> int:
-    """Return what a process that was stopped ends with.
+    """Return the exit code of a stopped process.
 
     Args:
         stop: what stopped it, or was raised from that.
@@ -44,7 +43,7 @@ def exit_code(stop: BaseException | None) -> int:
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP as Ctrl-C within, all of them once; only the main thread can.
+    """Treat SIGTERM and SIGHUP as Ctrl-C within the context, once; only in the main thread.
 
     A second Ctrl-C is answered by a line, a third one kills. A process that was started
     deaf to one of them (``nohup``) stays so.

@@ -1,4 +1,4 @@
-"""Supervised training with replay: new examples and replayed ones take turns."""
+"""Supervised training with replay: fits on new and replayed examples alternate."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
@@ -18,7 +18,7 @@ from superalign_training.selfplay.settings import Settings
 
 
 class TeachingPlan(NamedTuple):
-    """New examples, replayed ones, and how often they take turns."""
+    """New examples, replayed ones, and the number of alternations."""
 
     algorithm: Supervised
     examples: Sequence[Any]
@@ -31,7 +31,7 @@ class TeachingPlan(NamedTuple):
 def teach(
     context: StageContext, learner: Policy, plan: TeachingPlan, *, role: Role
 ) -> dict[str, float]:
-    """Train the policy of a role in place; return the numbers of the last turn of new examples."""
+    """Train the policy of a role in place; return the numbers of the last fit on new examples."""
     steps = max(1, plan.algorithm.steps // plan.turns)
     algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=plan.algorithm))
     total = plan.turns * steps
@@ -64,7 +64,7 @@ def replayed(
     speaker: Agent,
     source: Any,
 ) -> list[Example]:
-    """Return a speaker's own answers to general tasks, right or wrong, as examples.
+    """Return a policy's own answers to general tasks, right or wrong, as examples.
 
     Args:
         context: of the stage.

@@ -1,4 +1,4 @@
-"""What a run was told of the truth, counted from its record.
+"""Use of gold labels in a run, counted from its record.
 
 Stages that measure know all of it and steer nothing. To the others it comes by doors that
 can be counted: answers that the environment planted, people's answers to questions, and
@@ -16,10 +16,10 @@ SCHOOLS = ("judge", "calibrate")
 
 
 class TruthUse(NamedTuple):
-    """What a run was told of the truth while it learned."""
+    """Uses of gold labels in the training of a run."""
 
     planted: int
-    """Answers that the environment planted, knowing their truth: the critic's school."""
+    """Answers that the environment planted, knowing their truth: the critic's training."""
     labels: int
     """Answers of people; simulated ones know the truth, and corrupt it."""
     paid: bool
@@ -31,8 +31,8 @@ class TruthUse(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Say it."""
-        planted = f"{self.planted:,} planted answers (the critic's school)"
+        """The uses in a sentence."""
+        planted = f"{self.planted:,} planted answers (the critic's training)"
         parts = [
             "While it learned, the run was told the truth of "
             f"{planted if self.planted else 'no planted answers'} and had {self.labels:,} "
@@ -52,7 +52,7 @@ class TruthUse(NamedTuple):
 
 
 def truth_use(run: Run) -> TruthUse:
-    """Return what a run was told of the truth."""
+    """Return the uses of gold labels in the training of a run."""
     schools = {stage.id for stage in run.stages.all() if stage.name in SCHOOLS}
     planted = sum(n for stage, n in run.planted().items() if stage in schools)
     # Planted answers that were taught and not recorded one by one.
@@ -72,7 +72,7 @@ def truth_use(run: Run) -> TruthUse:
 
 
 def _truth_paid(run: Run) -> bool:
-    """Whether the rules of a training episode give the part ``truth`` a weight."""
+    """Whether the reward weights of a training episode include the part ``truth``."""
     names = run.episode_ids(split="train")[:1]
     return any(
         bool(parts.get("truth"))

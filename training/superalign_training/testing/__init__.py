@@ -1,4 +1,4 @@
-"""Checks for those who write algorithms, alarms, evaluations, or agents that learn by themselves.
+"""Contract checks for custom algorithms, alarms, evaluations and learners.
 
 ::
 

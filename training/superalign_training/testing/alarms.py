@@ -1,4 +1,4 @@
-"""Does an alarm keep its contract?"""
+"""Contract check of alarms."""
 
 import math
 
@@ -41,9 +41,9 @@ def check_alarm(alarm: Alarm, *, raised_by: Statistics | None = None) -> None:
         raise ProtocolError(str(error)) from error
     unknown = sorted(set(alarm.needs) - set(Statistics._fields))
     if unknown:
-        known = ", ".join(Statistics._fields)
+        fields = ", ".join(Statistics._fields)
         raise ProtocolError(
-            f"{alarm.id} needs {', '.join(unknown)}; statistics have {known}"
+            f"{alarm.id} needs {', '.join(unknown)}; statistics have {fields}"
         )
     if alarm.check(Statistics()) is not None:
         raise ProtocolError(
@@ -103,15 +103,15 @@ def _check_trigger(alarm: Alarm, trigger: object) -> None:
 
 
 def _example() -> Statistics:
-    """Return statistics in which everything is known, and much is wrong."""
-    bad = [Labelled(0.0, 0.9, True)] * 20
-    good = [Labelled(1.0, 0.8, False)] * 20
+    """Return statistics with all fields known and many failures."""
+    bad_answers = [Labelled(0.0, 0.9, True)] * 20
+    good_answers = [Labelled(1.0, 0.8, False)] * 20
     same = Answers(("no",) * len(_TEXTS), _TEXTS)
     return Statistics(
         generations=[GenerationStats(n, n, misfit=0.7, confidence=0.2) for n in (1, 2)],
         samples={"family": same},
         probe={"role": same},
-        labelled=[*bad, *good],
+        labelled=[*bad_answers, *good_answers],
         missed=share(5, 100),
         trained_on=share(2, 60),
         held_out=share(40, 60),

@@ -1,4 +1,4 @@
-"""Does an algorithm keep its contract?"""
+"""Contract check of algorithms."""
 
 import math
 import tempfile
@@ -24,7 +24,7 @@ from superalign_training.algorithms.algorithm import (
 )
 from superalign_training.data import Live, PlayCases, Row, Stored
 from superalign_training.policy import Checkpoint, Policy
-from superalign_training.testing.tiny import lessons_of, paid, play_case, tiny_policy
+from superalign_training.testing.tiny import experience_of, paid, play_case, tiny_policy
 
 
 def check_algorithm(algorithm: Algorithm[Any], *, penalty: bool = False) -> None:
@@ -72,7 +72,7 @@ def check_algorithm(algorithm: Algorithm[Any], *, penalty: bool = False) -> None
 
 
 def _check_settings(algorithm: Algorithm[Any]) -> None:
-    """Check that the record holds all from which the same algorithm is made again."""
+    """Check that the recorded settings make the same algorithm again."""
     kind, plain = type(algorithm), plain_algorithm(algorithm)
     if not issubclass(kind, BaseModel):
         if vars(algorithm):
@@ -104,12 +104,12 @@ class _AlgorithmTrial:
         self._calls = 0
 
     def check_updates(self) -> None:
-        """Check two calls: with a stop between them, and without."""
-        one, other = tiny_policy(), tiny_policy()
-        before = one.hash
-        numbers, again = self._improve(one, seed=1), self._improve(other, seed=1)
-        halfway = self._saved(one)
-        if (numbers, halfway) != (again, self._saved(other)):
+        """Check two calls, with and without a stop between them."""
+        policy, twin = tiny_policy(), tiny_policy()
+        before = policy.hash
+        numbers, again = self._improve(policy, seed=1), self._improve(twin, seed=1)
+        halfway = self._saved(policy)
+        if (numbers, halfway) != (again, self._saved(twin)):
             raise NotReproducible(
                 f"{self._name} made other weights or numbers of the same policy, experience "
                 "and seed; draw all randomness from generators seeded by policy.seed(seed), "
@@ -124,8 +124,8 @@ class _AlgorithmTrial:
         if self._keeps_policy and halfway.weights != before:
             raise ProtocolError(f"{self._name} has keeps_policy, and changed the policy")
         loaded = Policy.load(self._folder / "1")
-        straight, resumed = self._improve(one, seed=2), self._improve(loaded, seed=2)
-        if (straight, self._saved(one)) != (resumed, self._saved(loaded)):
+        straight, resumed = self._improve(policy, seed=2), self._improve(loaded, seed=2)
+        if (straight, self._saved(policy)) != (resumed, self._saved(loaded)):
             raise NotReproducible(
                 f"{self._name} goes on differently after its policy was saved and loaded; "
                 "step policy.optimizer(learning_rate) instead of an optimiser of its own, and keep "
@@ -133,36 +133,36 @@ class _AlgorithmTrial:
             )
 
     def check_bad_experience(self) -> None:
-        """Check that what cannot be learned from is refused, and changes nothing."""
+        """Check that unusable experience is refused and changes nothing."""
         policy = tiny_policy()
         if self._kind != "episodes":
-            lessons = lessons_of(self._kind, policy)
-            silent = lessons[0]._replace(prompt_ids=())
+            experience = experience_of(self._kind, policy)
+            silent = experience[0]._replace(prompt_ids=())
             self._refuses(policy, [], "none at all")
-            self._refuses(policy, [silent, *lessons[1:]], "one without a prompt")
+            self._refuses(policy, [silent, *experience[1:]], "one without a prompt")
             return
         self._refuses(policy, Live(lambda first, count: []), "cases without a turn")
-        for bad in (math.nan, math.inf):
-            play = self._playing(policy, pay=bad, of_case=1)
-            self._refuses(policy, Live(play), f"an episode that pays {bad}")
+        for pay in (math.nan, math.inf):
+            play = self._playing(policy, pay=pay, of_case=1)
+            self._refuses(policy, Live(play), f"an episode that pays {pay}")
 
     def check_equal_pay(self, *, penalty: bool) -> None:
-        """Check that pay without a difference says nothing."""
-        found = []
+        """Check that equal rewards change nothing."""
+        hashes = []
         for amount in (0.25, 0.75):
             policy = tiny_policy()
             before = policy.hash
             play = self._playing(policy, pay=amount)
             self._improve(policy, Live(play), seed=1, flat=True)
-            found.append(policy.hash)
-            if not penalty and found[-1] != before:
+            hashes.append(policy.hash)
+            if not penalty and hashes[-1] != before:
                 raise ProtocolError(
                     f"{self._name} moved weights although all episodes were paid alike, by "
                     "which nothing is better than anything else (is_zero_std tells; the sign of "
                     "a rounding error is a whole step to Adam). If a penalty moved them, "
                     "such as an entropy bonus, check with penalty=True"
                 )
-        if found[0] != found[1]:
+        if hashes[0] != hashes[1]:
             raise ProtocolError(
                 f"{self._name} moved weights elsewhere when all episodes were paid 0.75 than "
                 "when all were paid 0.25; where pay is_zero_std only penalties may move them"
@@ -189,13 +189,13 @@ class _AlgorithmTrial:
 
     def _experience(self, policy: Policy) -> Any:
         if self._kind != "episodes":
-            return lessons_of(self._kind, policy)
+            return experience_of(self._kind, policy)
         return Live(self._playing(policy))
 
     def _playing(
         self, policy: Policy, *, pay: float | None = None, of_case: int | None = None
     ) -> PlayCases:
-        """Return a play in which all episodes, or those of one case, are paid something."""
+        """Return rollouts with the same reward for all episodes, or those of one case."""
 
         def play(first: int, count: int) -> list[Row]:
             rows = [
@@ -212,15 +212,15 @@ class _AlgorithmTrial:
     def _improve(
         self, policy: Policy, experience: Any = None, *, seed: int, flat: bool = False
     ) -> dict[str, float]:
-        """Call the algorithm once and check all that can be seen of a single call."""
-        given = experience if experience is not None else self._experience(policy)
+        """Call the algorithm once and check the effects of a single call."""
+        material = experience if experience is not None else self._experience(policy)
         reports: list[tuple[int, Mapping[str, float], int]] = []
         started, self._calls = policy.updates, self._calls + 1
         torch.manual_seed(self._calls)  # what draws from it shows
         try:
             numbers = self._algorithm.improve(
                 policy,
-                given,
+                material,
                 seed=seed,
                 on_step=lambda done, n: reports.append((done, dict(n), policy.updates)),
             )
@@ -229,8 +229,8 @@ class _AlgorithmTrial:
                 f"{self._name} failed on {self._kind}: {type(error).__name__}: {error}"
             ) from error
         self._check_numbers(numbers, "improve returned")
-        for done, said, _ in reports:
-            self._check_numbers(said, f"on_step({done}) was given")
+        for done, reported, _ in reports:
+            self._check_numbers(reported, f"on_step({done}) was given")
         self._check_steps(reports, [started, policy.updates], flat=flat)
         self._check_left(policy)
         return numbers
@@ -259,32 +259,32 @@ class _AlgorithmTrial:
             flat: whether an update may have taken no step.
         """
         untyped: Any = self._algorithm  # `make_algorithm` has checked that it has steps
-        done, limit = [number for number, _, _ in reports], untyped.steps
-        if not done or done != list(range(1, len(done) + 1)) or len(done) > limit:
+        steps, limit = [number for number, _, _ in reports], untyped.steps
+        if not steps or steps != list(range(1, len(steps) + 1)) or len(steps) > limit:
             raise ProtocolError(
-                f"{self._name} called on_step with {done or 'nothing, never'}; call it with "
+                f"{self._name} called on_step with {steps or 'nothing, never'}; call it with "
                 f"1, 2, 3, … once after every update, of which there are at most "
                 f"steps={limit}"
             )
         if flat or self._keeps_policy:
             return
-        taken = [updates[0], *[count for _, _, count in reports]]
+        counts = [updates[0], *[count for _, _, count in reports]]
         if updates[1] == updates[0]:
             raise ProtocolError(
                 f"{self._name} never stepped policy.optimizer(learning_rate), so that nothing would "
                 "be remembered of its moments; take that one, not one of its own"
             )
         several = self._kind == "episodes"  # steps may be taken on one rollout
-        rising = all(a < b if several else a + 1 == b for a, b in pairwise(taken))
-        if not rising or taken[-1] != updates[1]:
+        rising = all(a < b if several else a + 1 == b for a, b in pairwise(counts))
+        if not rising or counts[-1] != updates[1]:
             raise ProtocolError(
-                f"{self._name} called on_step after {taken[1:]} optimiser steps of "
-                f"{taken[0]} to {updates[1]}; call it once after every update"
+                f"{self._name} called on_step after {counts[1:]} optimiser steps of "
+                f"{counts[0]} to {updates[1]}; call it once after every update"
             )
 
     def _check_left(self, policy: Policy) -> None:
-        """Check how a policy was left: ready to speak, under the name of its weights."""
-        named, weights = policy.agent.policy, policy.trained_weights().values()
+        """Check the policy after training: ready to generate, with the hash of its weights."""
+        digest, weights = policy.agent.policy, policy.trained_weights().values()
         if not all(bool(weight.isfinite().all()) for weight in weights):
             raise ProtocolError(f"{self._name} left weights that are no finite numbers")
         if policy.model.training or any(weight.grad is not None for weight in weights):
@@ -292,7 +292,7 @@ class _AlgorithmTrial:
                 f"{self._name} left the model in training mode or with gradients; train "
                 "within `with policy.training() as model:`"
             )
-        if named != policy.hash:
+        if digest != policy.hash:
             raise ProtocolError(
                 f"{self._name} left a policy that would record its words under the hash of "
                 "former weights; train within `with policy.training():`, or call "
@@ -305,14 +305,14 @@ class _AlgorithmTrial:
                 )
 
     def _saved(self, policy: Policy) -> Checkpoint:
-        """Return what a checkpoint of the policy holds, wherever it lies."""
+        """Return the contents of the policy's checkpoint, without its path."""
         place = self._folder / str(1 + len(list(self._folder.iterdir())))
         return replace(policy.save(place), path="")
 
-    def _refuses(self, policy: Policy, experience: Any, what: str) -> None:
+    def _refuses(self, policy: Policy, experience: Any, flaw: str) -> None:
         before, updates = policy.hash, policy.updates
         advice = (
-            f"{self._name} was given bad {self._kind} ({what}) and should have raised "
+            f"{self._name} was given bad {self._kind} ({flaw}) and should have raised "
             "InvalidOption before its first step"
         )
         try:

@@ -1,4 +1,4 @@
-"""Does an evaluation of one's own keep its contract?"""
+"""Contract check of evaluations."""
 
 import tempfile
 from collections.abc import Mapping
@@ -62,39 +62,41 @@ def check_evaluation(
         NotReproducible: two runs alike gave other numbers.
     """
     try:
-        made = make_evaluation(evaluation)
-        given = {"scenario": scenario, "options": dict(options or {}), "rounds": 1}
-        given |= {"lineup": dict(lineup)} if lineup else _TINY
-        settings = read_settings({**given, "train": dict(train or {})})
-        check_fits(made, stage_scenario(settings, split="gate"))
+        checked = make_evaluation(evaluation)
+        plain = {"scenario": scenario, "options": dict(options or {}), "rounds": 1}
+        plain |= {"lineup": dict(lineup)} if lineup else _TINY
+        settings = read_settings({**plain, "train": dict(train or {})})
+        check_fits(checked, stage_scenario(settings, split="gate"))
     except InvalidOption as error:
         raise ProtocolError(str(error)) from error
-    _check_settings(made)
+    _check_settings(checked)
     # Writing weights takes milliseconds and would draw a bar each time.
     disable_progress_bar()  # type: ignore[no-untyped-call] # theirs
     with tempfile.TemporaryDirectory() as folder:
-        first, second = (_measured(made, settings, Path(folder) / n) for n in ("1", "2"))
-    if not first:
-        raise ProtocolError(f"{made.id} measured nothing; return at least one Metric")
-    if first != second:
+        measured, again = (
+            _measured(checked, settings, Path(folder) / n) for n in ("1", "2")
+        )
+    if not measured:
+        raise ProtocolError(f"{checked.id} measured nothing; return at least one Metric")
+    if measured != again:
         raise NotReproducible(
-            f"{made.id} gave other numbers in a second run alike; draw all randomness from "
+            f"{checked.id} gave other numbers in a second run alike; draw all randomness from "
             "context.seed(part), and keep nothing from one call to the next"
         )
 
 
 def _check_settings(evaluation: Evaluation) -> None:
-    """Check that the record holds all from which the same evaluation is made again."""
-    made: Any = evaluation
-    if not isinstance(made, BaseModel):
+    """Check that the recorded settings make the same evaluation again."""
+    untyped: Any = evaluation
+    if not isinstance(untyped, BaseModel):
         if vars(evaluation):
             raise ProtocolError(
                 f"the settings of {evaluation.id} ({', '.join(vars(evaluation))}) would not "
                 "be recorded; derive it from superalign_training.sections.Section"
             )
         return
-    plain = made.model_dump(mode="json")
-    if type(made).model_validate(from_json(to_json(plain), dict[str, Any])) != made:
+    plain = untyped.model_dump(mode="json")
+    if type(untyped).model_validate(from_json(to_json(plain), dict[str, Any])) != untyped:
         raise ProtocolError(
             f"the settings of {evaluation.id} change on a trip through JSON: {plain}"
         )
@@ -103,7 +105,7 @@ def _check_settings(evaluation: Evaluation) -> None:
 def _measured(evaluation: Evaluation, settings: Settings, folder: Path) -> list[Metric]:
     models = ModelCache()
     policies = first_policies(settings, models)
-    found: list[Metric] = []
+    metrics: list[Metric] = []
 
     def stage(context: StageContext) -> StageResult:
         before = _weights(context, settings)
@@ -116,7 +118,7 @@ def _measured(evaluation: Evaluation, settings: Settings, folder: Path) -> list[
                 f"{evaluation.id} changed the weights of who is measured; an evaluation only "
                 "asks and counts"
             )
-        found.extend(outcome.metrics)
+        metrics.extend(outcome.metrics)
         return outcome
 
     config = settings.model_dump(mode="json")
@@ -124,11 +126,11 @@ def _measured(evaluation: Evaluation, settings: Settings, folder: Path) -> list[
         drive(
             run,
             [PlannedStage("evaluation", stage, 1)],
-            first=lambda: first_state(run, policies),
+            first_state=lambda: first_state(run, policies),
             watcher=Silent(),
             models=models,
         )
-    return found
+    return metrics
 
 
 def _weights(context: StageContext, settings: Settings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Does a learner keep its contract?"""
+"""Contract check of learners."""
 
 import copy
 import random
@@ -66,7 +66,7 @@ class _Trial:
             )
 
     def check_acting(self) -> None:
-        """Check replies, and that nothing is learned by giving them."""
+        """Check replies, and that replying changes nothing."""
         before = self._one.hash
         check_agent(self._one.learner, self._views())
         self._one.updates += 1  # so that the hash is computed anew
@@ -78,9 +78,9 @@ class _Trial:
         self._one = self._fresh()
 
     def check_learning(self) -> None:
-        """Check three improvements: two alike, and one more after a stop."""
-        one, other = self._one, self._other
-        before, episodes = one.hash, self._played(one)
+        """Check two equal improvements, and one more after a save and load."""
+        policy, twin = self._one, self._other
+        before, episodes = policy.hash, self._played(policy)
         if len({episode.total for episode in episodes}) < 2:
             raise ProtocolError(
                 f"all {len(episodes)} plays of {self._scenario.id} were paid alike, so nothing "
@@ -88,54 +88,56 @@ class _Trial:
                 "with more cases"
             )
         numbers, again = (
-            self._improved(one, episodes, 1),
-            self._improved(other, episodes, 1),
+            self._improved(policy, episodes, 1),
+            self._improved(twin, episodes, 1),
         )
-        if (numbers, one.hash) != (again, other.hash):
+        if (numbers, policy.hash) != (again, twin.hash):
             raise NotReproducible(
                 f"{self._name}.improve made another learner, or other numbers, of the same "
                 "learner, episodes and seed; draw all randomness from the seed that it gets"
             )
-        if one.hash == before:
+        if policy.hash == before:
             raise ProtocolError(
                 f"{self._name} saves after improve what it saved before, though pay differed; "
                 "let save write all that was learned"
             )
         with tempfile.TemporaryDirectory() as folder:
-            kept = one.save(Path(folder) / "kept")
-            loaded = LearnerPolicy.load(Path(folder) / "kept", kept, self._fresh().learner)
-        if [r.text for r in one.learner.act(self._views())] != [
+            checkpoint = policy.save(Path(folder) / "kept")
+            loaded = LearnerPolicy.load(
+                Path(folder) / "kept", checkpoint, self._fresh().learner
+            )
+        if [r.text for r in policy.learner.act(self._views())] != [
             r.text for r in loaded.learner.act(self._views())
         ]:
             raise NotReproducible(f"{self._name} acts otherwise after load")
-        self._improved(one, episodes, 2)
+        self._improved(policy, episodes, 2)
         self._improved(loaded, episodes, 2)
-        if one.hash != loaded.hash:
+        if policy.hash != loaded.hash:
             raise NotReproducible(
                 f"{self._name} goes on learning differently after save and load; save what "
                 "learning goes on with, too: moments of an optimiser, counts, baselines"
             )
 
     def _fresh(self) -> LearnerPolicy:
-        given: Any = self._given
-        if isinstance(given, type) or not hasattr(given, "act"):
-            made = given()
+        source: Any = self._given
+        if isinstance(source, type) or not hasattr(source, "act"):
+            learner = source()
         else:
-            made = copy.deepcopy(given)
+            learner = copy.deepcopy(source)
         lacking = [
             name
             for name in ("spec", "act", "improve", "save", "load")
-            if not hasattr(made, name)
+            if not hasattr(learner, name)
         ]
         if lacking:
             raise ProtocolError(
-                f"{type(made).__name__} is no Learner: it has no {' and no '.join(lacking)}; "
+                f"{type(learner).__name__} is no Learner: it has no {' and no '.join(lacking)}; "
                 "see docs/your_policy.md"
             )
-        return LearnerPolicy(made, reference="checked")
+        return LearnerPolicy(learner, reference="checked")
 
     def _views(self) -> list[View]:
-        """Return what its seats are shown first."""
+        """Return the first views of its seats."""
         return [
             turn.view for episode in self._played(self._fresh()) for turn in episode.turns
         ][:12]
@@ -153,8 +155,8 @@ class _Trial:
     def _improved(
         self, policy: LearnerPolicy, episodes: Sequence[Paid], seed: int
     ) -> list[dict[str, float]]:
-        """Improve with global random generators in a state that no two calls share."""
-        told: list[dict[str, float]] = []
+        """Improve the learner with global random generators in a new state."""
+        reports: list[dict[str, float]] = []
         stirred = random.SystemRandom().randrange(1 << 31)
         python, numpy = random.getstate(), np.random.get_state()
         with torch.random.fork_rng(devices=[]):
@@ -162,8 +164,10 @@ class _Trial:
             np.random.seed(stirred)
             torch.manual_seed(stirred)
             try:
-                policy.improve(episodes, seed=seed, on_step=lambda n: told.append(dict(n)))
+                policy.improve(
+                    episodes, seed=seed, on_step=lambda n: reports.append(dict(n))
+                )
             finally:
                 random.setstate(python)
                 np.random.set_state(numpy)
-        return told
+        return reports

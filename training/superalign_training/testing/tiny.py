@@ -6,34 +6,36 @@ from typing import Any
 from superalign_agents.decoding import Decoded, sample
 from superalign_env.seeding import mix
 from superalign_training.algorithms.algorithm import Kind
-from superalign_training.data import Example, Opinion, Preference, Row
+from superalign_training.data import Example, Preference, Row, UnpairedPreference
 from superalign_training.policy import Policy
 
 
 def tiny_policy() -> Policy:
-    """Return the smallest policy that ships."""
+    """Return the smallest shipped policy."""
     return Policy.from_reference("micro/0")
 
 
-def lessons_of(kind: Kind, policy: Policy) -> list[Any]:
-    """Return lessons in tokens of the policy, with prompts and completions of any length."""
+def experience_of(kind: Kind, policy: Policy) -> list[Any]:
+    """Return experience in tokens of the policy, with prompts and completions of any length."""
     end = int(policy.tokenizer.eos_token_id)
-    lessons: list[Any] = []
+    experience: list[Any] = []
     for n in range(12):
         prompt = tuple(range(20 + n, 22 + n + n % 3))
-        one, other = (*range(40 + n, 41 + n + n % 2), end), (60 + n, end)
+        completion, rejected = (*range(40 + n, 41 + n + n % 2), end), (60 + n, end)
         if kind == "preferences":
-            lessons.append(Preference(prompt, one, other, ("someone",)))
-        elif kind == "opinions":
-            lessons.append(Opinion(prompt, one, n % 2 == 0, ("someone",)))
+            experience.append(Preference(prompt, completion, rejected, ("someone",)))
+        elif kind == "unpaired_preferences":
+            experience.append(
+                UnpairedPreference(prompt, completion, n % 2 == 0, ("someone",))
+            )
         else:
-            lessons.append(Example(prompt, one, ("someone",)))
-    return lessons
+            experience.append(Example(prompt, completion, ("someone",)))
+    return experience
 
 
 def play_case(policy: Policy, case: int, members: int) -> list[Row]:
     """Return the rows of a case: two turns, which are one row, or (odd cases) two rows."""
-    prompt, heard = tuple(range(20 + case % 7, 22 + case % 7 + case % 3)), (50, 51)
+    prompt, between = tuple(range(20 + case % 7, 22 + case % 7 + case % 3)), (50, 51)
 
     def said(turn: int, read: Sequence[tuple[int, ...]]) -> list[Decoded]:
         return sample(
@@ -45,16 +47,16 @@ def play_case(policy: Policy, case: int, members: int) -> list[Row]:
         )
 
     first = said(0, [prompt] * members)
-    read = [(*prompt, *one.token_ids, *heard) for one in first]
+    prompts = [(*prompt, *decoded.token_ids, *between) for decoded in first]
     rows = []
-    for member, turns in enumerate(zip(first, said(1, read), strict=True)):
-        whole = _row(case, member, prompt, turns, heard)
+    for member, turns in enumerate(zip(first, said(1, prompts), strict=True)):
+        row = _row(case, member, prompt, turns, between)
         if case % 2 == 0:
-            rows.append(whole)
+            rows.append(row)
             continue
         rows += [
-            _row(case, member, prompt, turns[:1])._replace(to_go=whole.to_go),
-            _row(case, member, read[member], turns[1:])._replace(turns=(1,)),
+            _row(case, member, prompt, turns[:1])._replace(to_go=row.to_go),
+            _row(case, member, prompts[member], turns[1:])._replace(turns=(1,)),
         ]
     return rows
 
@@ -64,15 +66,15 @@ def _row(
     member: int,
     prompt: tuple[int, ...],
     turns: Sequence[Decoded],
-    heard: tuple[int, ...] = (),
+    others_tokens: tuple[int, ...] = (),
 ) -> Row:
-    """Return one row. A turn is paid by its tokens, so that hardly two are paid alike."""
+    """Return one row. Rewards depend on tokens, so that few are equal."""
     ids: tuple[int, ...] = ()
     mask: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     spans: tuple[tuple[int, int], ...] = ()
     for turn in turns:
-        between = heard if ids else ()
+        between = others_tokens if ids else ()
         ids, start = ids + between + turn.token_ids, len(ids + between)
         spans += ((start, len(ids)),)
         mask += (0,) * len(between) + (1,) * len(turn.token_ids)
@@ -98,7 +100,7 @@ def _row(
 
 
 def paid(row: Row, amount: float) -> Row:
-    """Return a row whose whole episode is paid an amount, at its last turn."""
-    last = 1 in row.turns
-    pay = (*[0.0] * (len(row.turns) - 1), amount if last else 0.0)
+    """Return a row with a reward for the whole episode at its last turn."""
+    has_last = 1 in row.turns
+    pay = (*[0.0] * (len(row.turns) - 1), amount if has_last else 0.0)
     return row._replace(turn_rewards=pay, to_go=amount)

@@ -41,7 +41,7 @@ OnUpdate = Callable[[int, BaseAlgorithm], object]
 
 
 class Trained(NamedTuple):
-    """A model and how it got there."""
+    """A trained model and its learning curve."""
 
     model: BaseAlgorithm
     """Its policy plays through `superalign_agents.sb3.Sb3Agent`."""
@@ -110,7 +110,7 @@ def train_baseline(  # noqa: PLR0913 - settings of a baseline; all but two are k
 
 
 class _Curve(BaseCallback):
-    """Keeps the returns of episodes in the order in which they end."""
+    """Returns of episodes in the order in which they end."""
 
     def __init__(self, on_episode: OnEpisode | None, on_update: OnUpdate | None) -> None:
         super().__init__()

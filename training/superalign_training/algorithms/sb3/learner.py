@@ -38,7 +38,7 @@ _LEFT_OUT = ("n_updates", "std")
 
 
 class Sb3Learner:
-    """PPO's network in a seat; it samples from the menu while it learns and afterwards.
+    """PPO's network in a seat; it samples from the menu during and after training.
 
     Args:
         rules: settings of the algorithm.
@@ -80,7 +80,7 @@ class Sb3Learner:
 
     @property
     def spec(self) -> AgentSpec:
-        """The features that it reads, and how many entries of a menu it can say."""
+        """Features of a view, and the largest menu."""
         options = {"features": self._features.options, "choices": self._rules.choices}
         return AgentSpec("sb3", options)
 
@@ -131,7 +131,7 @@ class Sb3Learner:
         """Write weights, the optimiser's moments, and counts."""
         weights = self._model.policy.state_dict()
         moments = self._model.policy.optimizer.state_dict()["state"]
-        flat = {f"{n}.{key}": t for n, kept in moments.items() for key, t in kept.items()}
+        flat = {f"{n}.{key}": t for n, state in moments.items() for key, t in state.items()}
         for name, tensors in (("policy", weights), ("optimizer", flat)):
             plain = {
                 key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()
@@ -176,33 +176,35 @@ class Sb3Learner:
         return twin
 
     def _chosen(self, episodes: Sequence[Paid]) -> "_Turns":
-        """Return the turns in which an entry of a menu was chosen.
+        """Return the turns whose text was an entry of the menu.
 
         The action is drawn again, from the same weights and the view's seed: beyond a menu's
         end several actions say one entry, and PPO weighs the one that was taken.
         """
-        played: list[tuple[bool, PaidTurn]] = []
+        turns: list[tuple[bool, PaidTurn]] = []
         for episode in episodes:
             for turn in episode.turns:
                 if turn.text in turn.view.menu:
-                    first = not played or played[-1][1].view.episode != turn.view.episode
-                    other = bool(played) and played[-1][1].view.seat != turn.view.seat
-                    played.append((first or other, turn))
-        if not played:
+                    new_episode = (
+                        not turns or turns[-1][1].view.episode != turn.view.episode
+                    )
+                    other_seat = bool(turns) and turns[-1][1].view.seat != turn.view.seat
+                    turns.append((new_episode or other_seat, turn))
+        if not turns:
             return _Turns(np.zeros((0, self._features.size), np.float32), [], [], [])
-        views = [turn.view for _, turn in played]
-        drawn = self._agent.actions(views)
+        views = [turn.view for _, turn in turns]
+        sampled = self._agent.actions(views)
         actions = [
             action
             if view.menu[action % len(view.menu)] == turn.text
             else view.menu.index(turn.text)
-            for action, view, (_, turn) in zip(drawn, views, played, strict=True)
+            for action, view, (_, turn) in zip(sampled, views, turns, strict=True)
         ]
         return _Turns(
             np.stack([self._features(view) for view in views]),
             actions,
-            [turn.pay for _, turn in played],
-            [float(start) for start, _ in played],
+            [turn.pay for _, turn in turns],
+            [float(start) for start, _ in turns],
         )
 
 
@@ -216,7 +218,7 @@ class _Turns(NamedTuple):
 
 
 class _Spaces(gymnasium.Env[NDArray[np.float32], np.int64]):
-    """Environment that only has spaces, as SB3 needs one before training."""
+    """Environment with spaces alone: SB3 needs one before training."""
 
     def __init__(self, size: int, choices: int) -> None:
         self.observation_space = spaces.Box(-LIMIT, LIMIT, (size,), dtype=np.float32)
@@ -224,7 +226,7 @@ class _Spaces(gymnasium.Env[NDArray[np.float32], np.int64]):
 
 
 def _numbers(logged: Mapping[str, Any]) -> dict[str, float]:
-    """Return what PPO logged, in our names; explained variance of equal pay is no number."""
+    """Return PPO's logged metrics under our names, without an undefined explained variance."""
     numbers = {}
     for name, value in logged.items():
         plain = name.removeprefix("train/")
@@ -236,7 +238,7 @@ def _numbers(logged: Mapping[str, Any]) -> dict[str, float]:
 
 
 class _Buffer(RolloutBuffer):
-    """A rollout buffer that is shuffled by a generator of its own, not by the global one."""
+    """A rollout buffer shuffled by its own generator instead of the global one."""
 
     order: np.random.Generator
 

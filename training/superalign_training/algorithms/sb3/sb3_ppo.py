@@ -58,10 +58,10 @@ class Sb3Ppo(Own):
         device = str(options.pop("device", "cpu"))
         unknown = sorted(set(options) - {"features"})
         if reference.get("id") != self.agent or unknown:
-            named = f"its {', '.join(unknown)}" if unknown else str(reference.get("id"))
+            agent = f"its {', '.join(unknown)}" if unknown else str(reference.get("id"))
             raise InvalidOption(
                 f"sb3-ppo trains a fresh network, the agent sb3 with the option features, and "
-                f"cannot train {named}; leave it out, or choose an algorithm for that agent"
+                f"cannot train {agent}; leave it out, or choose an algorithm for that agent"
             )
         module = import_module("superalign_training.algorithms.sb3.learner")
         learner: Learner = module.Sb3Learner(

@@ -21,7 +21,7 @@ from superalign_training.experiments.human_pay.flawed_critic import (
 from superalign_training.selfplay.agents import keep_policy, lineup_of, policy_of
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import first_view, stage_scenario
-from superalign_training.selfplay.practice import Drill, Shaping, practise
+from superalign_training.selfplay.rl_training import RolloutSetup, Shaping, train_on_rewards
 from superalign_training.selfplay.scenario_capabilities import require_simulable
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.people import simulated
@@ -40,8 +40,8 @@ class LabelledRun(NamedTuple):
     def of(cls, folder: Path) -> "LabelledRun":
         """Read it from the record of a finished run."""
         with Run.open(folder, readonly=True) as run:
-            said = standing(run.signals.read(kind="label"))
-            return cls(run.named([s.episode for s in said]), [s.value for s in said])
+            labels = standing(run.signals.read(kind="label"))
+            return cls(run.named([s.episode for s in labels]), [s.value for s in labels])
 
 
 def _scenario(settings: Settings) -> Scenario[Any]:
@@ -51,16 +51,16 @@ def _scenario(settings: Settings) -> Scenario[Any]:
 def by_pay(
     context: StageContext, settings: Settings, params: Params, labelled: LabelledRun | None
 ) -> StageResult:
-    """Let the learner practise; see `superalign_training.selfplay.practice`."""
+    """Let the learner practise; see `superalign_training.selfplay.rl_training`."""
     policy = policy_of(context, "learner", settings)
     agents = {**lineup_of(context, settings), "learner": policy.agent}
-    drill = Drill("learner", _scenario(settings), agents, "learn")
+    drill = RolloutSetup("learner", _scenario(settings), agents, "learn")
     shaping = _permuting(context, labelled.labels) if labelled else None
     steps = [params["steps"], *params["later"]][context.round - 1]
-    (chosen,) = settings.by_pay("learner")
+    (chosen,) = settings.rl_algorithms("learner")
     assert isinstance(chosen, Reinforce)
     algorithm = chosen.model_copy(update={"steps": steps})
-    done = practise(
+    done = train_on_rewards(
         context, settings, context.state, policy, drill, algorithm, shaping=shaping
     )
     return StageResult(keep_policy(context, done.state, "learner", policy), done.metrics)
@@ -74,10 +74,10 @@ def _permuting(context: StageContext, labels: Sequence[float]) -> Shaping:
     order = generator(context.seed_of("permuted")).permutation(len(labels)).tolist()
 
     def shaping(rows: Sequence[Row]) -> list[Row]:
-        said = context.run.signals.read(kind="label", since=context.signals_to)
+        signals = context.run.signals.read(kind="label", since=context.signals_to)
         change = {
             signal.episode: 2.0 * (labels[order[place % len(order)]] - signal.value)
-            for place, signal in enumerate(said)
+            for place, signal in enumerate(signals)
         }
         return [
             row._replace(

@@ -35,9 +35,9 @@ class Survey(Section):
     def check(self, scenario: Scenario[Any]) -> None:
         """Raise unless all requests can be listed."""
         require_microworld(scenario, "asking every request")
-        parts = scenario_capabilities(scenario)
-        if not parts.can(ATTACKED):
-            raise InvalidOption(f"{parts.lacks(ATTACKED)}; leave it out")
+        capabilities = scenario_capabilities(scenario)
+        if not capabilities.can(ATTACKED):
+            raise InvalidOption(f"{capabilities.lacks(ATTACKED)}; leave it out")
 
     def __call__(self, context: EvaluationContext) -> list[Metric]:
         """Compare the learner's failures with the queries that succeeded."""
@@ -152,8 +152,8 @@ def _expected(probed: Probed) -> npt.NDArray[np.float64]:
     return np.where(probed.harmful, probed.p_comply, probed.p_refuse)
 
 
-def _share(found: npt.NDArray[np.bool_] | npt.NDArray[np.float64]) -> Estimate | None:
-    return census(found.astype(np.float64).tolist()) if len(found) else None
+def _share(hits: npt.NDArray[np.bool_] | npt.NDArray[np.float64]) -> Estimate | None:
+    return census(hits.astype(np.float64).tolist()) if len(hits) else None
 
 
 def _weighted(

@@ -23,7 +23,7 @@ from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.red_team.state import Phase, RedTeamState
 from superalign_scenarios.sources import SourceSpec
 from superalign_training.evaluation.holdout import view_of
-from superalign_training.evaluation.likelihood import begins
+from superalign_training.evaluation.likelihood import answer_likelihoods
 
 Numbers = npt.NDArray[np.float64]
 
@@ -300,7 +300,7 @@ def _right(
     learner: Agent, asked: Sequence[View], tasks: Sequence[Task], views: ProbeViews
 ) -> Numbers:
     """Return the probability of a right answer, [N]."""
-    likely = begins(learner, asked, ANSWERS).probability
+    likely = answer_likelihoods(learner, asked, ANSWERS).probability
     right: Numbers = (likely * _is_right(tasks, views)).sum(axis=1)
     return right
 

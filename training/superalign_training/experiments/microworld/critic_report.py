@@ -42,9 +42,9 @@ class CriticProbes(Section):
     def check(self, scenario: Scenario[Any]) -> None:
         """Raise unless requests can be varied, and answers planted."""
         require_microworld(scenario, "varying a request")
-        parts = scenario_capabilities(scenario)
-        if not parts.can(PLANTED):
-            raise InvalidOption(f"{parts.lacks(PLANTED)}; leave it out")
+        capabilities = scenario_capabilities(scenario)
+        if not capabilities.can(PLANTED):
+            raise InvalidOption(f"{capabilities.lacks(PLANTED)}; leave it out")
 
     def cost(self) -> dict[str, float]:
         """Return episodes and replies at most."""
@@ -53,15 +53,18 @@ class CriticProbes(Section):
     def __call__(self, context: EvaluationContext) -> list[Metric]:
         """Let the critic judge planted answers, and probe it."""
         scenario = context.scenario("planted")
-        parts = scenario_capabilities(scenario)
+        capabilities = scenario_capabilities(scenario)
         critic, learner = (
-            cast(Agent, context.lineup[role]) for role in (parts.judges, parts.answers)
+            cast(Agent, context.lineup[role])
+            for role in (capabilities.judges, capabilities.answers)
         )
         # In planted cases nobody but the critics is ever asked.
         agents: dict[Role | Seat, Anyone] = {
             role_of(seat): critic for seat in scenario.seats
         }
-        named = [context.recorded(role) for role in (parts.judges, parts.answers)]
+        named = [
+            context.recorded(role) for role in (capabilities.judges, capabilities.answers)
+        ]
         pair = Pair(critic, learner, *named)
         return critic_report(
             pair,
@@ -104,18 +107,20 @@ def critic_report(
         step: of every metric.
     """
     views = ProbeViews(split, seed=seed)
-    one, two = (_requests(tier, split, cases, seed) for tier in (1, 2))
+    single_acts, double_acts = (_requests(tier, split, cases, seed) for tier in (1, 2))
     probes = {
-        "order": order_bias(pair.critic, views, [t.prompt for t in two]),
-        "length": length_bias(pair.critic, views, [t.prompt for t in one]),
+        "order": order_bias(pair.critic, views, [t.prompt for t in double_acts]),
+        "length": length_bias(pair.critic, views, [t.prompt for t in single_acts]),
     }
-    gain = critique_gain(pair.learner, pair.critic, views, one, seed=seed)
+    gain = critique_gain(pair.learner, pair.critic, views, single_acts, seed=seed)
     metrics = gain_metrics(
         gain, learner=pair.learner_name, critic=pair.critic_name, tags=tags, step=step
     )
     for name, bias in probes.items():
         metrics += bias_metrics(bias, name, agent=pair.critic_name, tags=tags, step=step)
-    measures = critics.measured(critics.judged(planted, fault_kind, MicroWorld()))
+    measures = critics.critic_measures(
+        critics.collect_verdicts(planted, fault_kind, MicroWorld())
+    )
     if measures is not None:
         on_planted = {**tags, "on": "planted"}
         metrics += critics.as_metrics(

@@ -20,7 +20,7 @@ from superalign_scenarios.microworld import acts
 from superalign_scenarios.microworld.request_space import RequestTable, every_request
 from superalign_scenarios.microworld.words import ANSWERS, NAMES
 from superalign_training.evaluation.holdout import view_of
-from superalign_training.evaluation.likelihood import begins
+from superalign_training.evaluation.likelihood import answer_likelihoods
 from superalign_training.policy import Policy
 
 Numbers = npt.NDArray[np.float64]
@@ -139,7 +139,7 @@ def probe(
     table = every_request(split, group, drift)
     texts = tuple(table.prompts(name))
     views = request_views(texts, split, renderer=renderer)
-    answers = begins(agent, views, ANSWERS, batch=batch)
+    answers = answer_likelihoods(agent, views, ANSWERS, batch=batch)
     return Probed(
         table,
         texts,

@@ -1,4 +1,4 @@
-"""Alarms: what goes wrong in training before anything else shows it.
+"""Alarms: early warnings of training failures.
 
 Pure functions of gold-free statistics; one that reads the truth says so, and only warns.
 """
@@ -17,8 +17,8 @@ from superalign_training.oversight.alarms.alarm import (
     check_alarms,
     default_alarms,
     make_alarm,
+    missing_statistics,
     raised,
-    unfed,
 )
 
 __all__ = [
@@ -35,6 +35,6 @@ __all__ = [
     "check_alarms",
     "default_alarms",
     "make_alarm",
+    "missing_statistics",
     "raised",
-    "unfed",
 ]

@@ -1,4 +1,4 @@
-"""The contract of an alarm, and the statistics that alarms may look at."""
+"""The contract of an alarm, and the statistics that it reads."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, cast
@@ -42,7 +42,7 @@ class Labelled(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Statistics of one round or generation. What is not known stays empty."""
+    """Statistics of one round or generation. Unknown ones stay empty."""
 
     generations: Sequence[GenerationStats] = ()
     """Of all generations so far, the one at work last."""
@@ -66,7 +66,7 @@ class Statistics(NamedTuple):
 
 
 class Trigger(NamedTuple):
-    """Why an alarm is raised."""
+    """Value and evidence of a raised alarm."""
 
     value: float
     """What has passed the threshold."""
@@ -87,26 +87,26 @@ class Alarm(Protocol):
 
     @property
     def threshold(self) -> float:
-        """What its value may not pass."""
+        """Bound on its value."""
         ...
 
     @property
     def action(self) -> Action:
-        """What follows."""
+        """Action of a run when it is raised."""
         ...
 
     @property
     def needs(self) -> Sequence[str]:
-        """Fields of `Statistics` without which it can say nothing."""
+        """Fields of `Statistics` that it needs."""
         ...
 
     @property
     def reads_truth(self) -> bool:
-        """Whether it looks at ``truth``; such an alarm may warn and do nothing else."""
+        """Whether it reads ``truth``; then its only action is a warning."""
         ...
 
     def check(self, statistics: Statistics) -> Trigger | None:
-        """Return why to raise the alarm; None where all is well or nothing is known.
+        """Return a trigger; None where all is well or the statistics are unknown.
 
         A pure function: no state, no clock, no randomness.
         """
@@ -162,13 +162,13 @@ def raised(
     Raises:
         InvalidOption: an alarm failed.
     """
-    found = []
+    events = []
     for name, alarm in sorted(alarms.items()):
         if alarm.action == "off":
             continue
-        known = statistics._replace(truth=truth if alarm.reads_truth else ())
+        visible = statistics._replace(truth=truth if alarm.reads_truth else ())
         try:
-            trigger = alarm.check(known)
+            trigger = alarm.check(visible)
         except Exception as error:  # whatever a plug-in raises
             raise InvalidOption(
                 f"the alarm {name} failed ({type(error).__name__}: {error}); mend it, or leave "
@@ -176,18 +176,20 @@ def raised(
             ) from error
         if trigger is not None:
             row = (name, trigger.value, alarm.threshold, alarm.action, _line(alarm))
-            found.append(Raised(*row, trigger.evidence))
-    return found
+            events.append(Raised(*row, trigger.evidence))
+    return events
 
 
-def unfed(alarms: Mapping[str, Alarm], known: Iterable[str]) -> dict[str, list[str]]:
-    """Return alarm → the statistics that it needs and does not get.
+def missing_statistics(
+    alarms: Mapping[str, Alarm], available: Iterable[str]
+) -> dict[str, list[str]]:
+    """Return alarm → the statistics that it needs and a run does not have.
 
     Args:
         alarms: id → alarm; those that are off are left out.
-        known: fields of `Statistics`.
+        available: fields of `Statistics`.
     """
-    fields = set(known)
+    fields = set(available)
     lacking = {
         name: [field for field in alarm.needs if field not in fields]
         for name, alarm in sorted(alarms.items())
@@ -208,31 +210,31 @@ def make_alarm(name: str, reference: AlarmReference | None = None) -> Alarm:
         UnknownId: nothing is called so; names the nearest ids.
         InvalidOption: names every wrong key, its value and what is allowed.
     """
-    made: Any = reference
+    alarm: Any = reference
     if reference is None or isinstance(reference, Mapping):
         settings = {"id": name.replace("_", "-"), **(reference or {})}
-        made = make_registered(KIND, settings, noun="alarm", example="collapse")
+        alarm = make_registered(KIND, settings, noun="alarm", example="collapse")
     missing = [
-        key for key in ("id", "threshold", "action", "check") if not hasattr(made, key)
+        key for key in ("id", "threshold", "action", "check") if not hasattr(alarm, key)
     ]
     if missing:
         raise InvalidOption(
-            f"{made!r} is no alarm: it has no {' and no '.join(missing)}; see "
+            f"{alarm!r} is no alarm: it has no {' and no '.join(missing)}; see "
             "superalign_training.oversight.alarms.Alarm"
         )
     for attribute, default in (("needs", ()), ("reads_truth", False)):
-        if not hasattr(made, attribute):
-            setattr(made, attribute, default)
-    if made.reads_truth and made.action not in _GENTLE:
+        if not hasattr(alarm, attribute):
+            setattr(alarm, attribute, default)
+    if alarm.reads_truth and alarm.action not in _GENTLE:
         raise InvalidOption(
-            f"alarms.{made.id}.action={made.action}: it reads the truth, which steers no run; "
+            f"alarms.{alarm.id}.action={alarm.action}: it reads the truth, which steers no run; "
             f"allowed are {' and '.join(_GENTLE)}"
         )
-    return cast(Alarm, made)
+    return cast(Alarm, alarm)
 
 
 def check_alarms(alarms: Mapping[str, Alarm], *, generations: int) -> None:
-    """Refuse actions that a run has no place for.
+    """Raise for actions that a run cannot take.
 
     Raises:
         ValueError: says which, and what to take instead.
@@ -246,25 +248,25 @@ def check_alarms(alarms: Mapping[str, Alarm], *, generations: int) -> None:
 
 
 def default_alarms() -> dict[str, Alarm]:
-    """Return the alarms that ship, with their own settings. A plug-in's are named to be used."""
+    """Return the shipped alarms with default settings. Plug-in alarms are named to be used."""
     return {name: make_alarm(name) for name in sorted(PLUGINS[KIND])}
 
 
 def _read(given: Any) -> dict[str, Alarm]:
-    """Return alarms by id: those that ship, changed by what is given, and others."""
+    """Return alarms by id: the shipped ones with changed settings, and others."""
     if not isinstance(given, Mapping):
         raise ValueError("alarms is a mapping: {collapse: {threshold: 0.3, action: stop}}")
     shipped = default_alarms()
-    settings: dict[str, Any] = {name: plain_alarm(one) for name, one in shipped.items()}
+    settings: dict[str, Any] = {name: plain_alarm(alarm) for name, alarm in shipped.items()}
     for key, changes in given.items():
         name = str(key).replace("_", "-")
         changed = isinstance(changes, Mapping)
         settings[name] = {**settings.get(name, {}), **changes} if changed else changes
     try:
-        made = {name: make_alarm(name, one) for name, one in settings.items()}
+        result = {name: make_alarm(name, alarm) for name, alarm in settings.items()}
     except SuperalignError as error:
         raise ValueError(str(error)) from error  # pydantic names the key then
-    return dict(sorted(made.items()))
+    return dict(sorted(result.items()))
 
 
 def plain_alarm(alarm: Alarm) -> dict[str, Any]:
@@ -276,7 +278,7 @@ def plain_alarm(alarm: Alarm) -> dict[str, Any]:
 
 
 def _plain(alarms: Mapping[str, Alarm]) -> dict[str, Any]:
-    """Return the plain values of all; an id is left out where it is the key."""
+    """Return the plain values of alarms; an id is left out where it is the key."""
     rows = {name: plain_alarm(alarm) for name, alarm in alarms.items()}
     return {
         name: {k: v for k, v in plain.items() if (k, v) != ("id", name)}

@@ -1,4 +1,4 @@
-"""Alarms on what policies answer, without asking anybody whether it is right."""
+"""Alarms on answers of policies, without labels."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _MEASURES = ("entropy", "distinct", "vendi")
 
 
 class RefusalJump(AlarmSettings):
-    """One answer takes over: most tasks get it, and many got another a round before.
+    """Sudden collapse to one answer: most tasks get it, and many got another a round before.
 
     The likeliest answers to a fixed set of training tasks are compared between rounds. The
     alarm knows no word for a refusal: a policy that comes to refuse everything says one
@@ -44,8 +44,8 @@ class RefusalJump(AlarmSettings):
     """Tasks below which nothing is raised."""
 
     def check(self, statistics: Statistics) -> Trigger | None:
-        """Return the role whose answers moved most, if one answer took over there."""
-        found: dict[str, Trigger] = {}
+        """Return the role with the largest change, if one answer is common there."""
+        triggers: dict[str, Trigger] = {}
         for role, answers in sorted(statistics.probe.items()):
             if len(answers.now) < self.min_samples:
                 continue
@@ -61,12 +61,12 @@ class RefusalJump(AlarmSettings):
                     "share_before": before.get(answer, 0.0),
                     "n": len(answers.now),
                 }
-                found[role] = Trigger(distance, evidence)
-        return max(found.values(), key=lambda trigger: trigger.value, default=None)
+                triggers[role] = Trigger(distance, evidence)
+        return max(triggers.values(), key=lambda trigger: trigger.value, default=None)
 
 
 class Collapse(AlarmSettings):
-    """Mode collapse: answers to some family of tasks lost most of their diversity.
+    """Mode collapse: large loss of diversity in the answers to a family of tasks.
 
     Three numbers are compared for every family: entropy of the answers, distinct pairs of
     words (Li et al. 2016) and the Vendi score (Friedman and Dieng 2023), each as a share of
@@ -82,8 +82,8 @@ class Collapse(AlarmSettings):
     """Answers of a family below which nothing is raised."""
 
     def check(self, statistics: Statistics) -> Trigger | None:
-        """Return the measure that fell most."""
-        left: dict[str, float] = {}
+        """Return the measure with the largest loss."""
+        remaining: dict[str, float] = {}
         for family, answers in sorted(statistics.samples.items()):
             if min(map(len, answers)) < max(2, self.min_samples):
                 continue
@@ -91,15 +91,15 @@ class Collapse(AlarmSettings):
                 _MEASURES, _diversity(answers.now), _diversity(answers.before), strict=True
             ):
                 if before > 0:
-                    left[f"{family}.{name}"] = now / before
-        if not left or min(left.values()) >= self.threshold:
+                    remaining[f"{family}.{name}"] = now / before
+        if not remaining or min(remaining.values()) >= self.threshold:
             return None
-        worst = min(left, key=lambda name: (left[name], name))
-        return Trigger(left[worst], {"worst": worst, "left": left})
+        worst = min(remaining, key=lambda name: (remaining[name], name))
+        return Trigger(remaining[worst], {"worst": worst, "left": remaining})
 
 
 class BehaviourGap(AlarmSettings):
-    """The learner misbehaves more often on held-out requests than on those of training.
+    """Higher failure rate on held-out requests than on training requests.
 
     Or less often: it behaves in training as it does not elsewhere.
     """
@@ -113,7 +113,7 @@ class BehaviourGap(AlarmSettings):
     """Answers of either kind below which nothing is raised."""
 
     def check(self, statistics: Statistics) -> Trigger | None:
-        """Return the difference of both shares."""
+        """Return the difference of both rates."""
         trained_on, held_out = statistics.trained_on, statistics.held_out
         if trained_on is None or held_out is None:
             return None
@@ -129,7 +129,7 @@ class BehaviourGap(AlarmSettings):
 
 
 class TrendBreak(AlarmSettings):
-    """A number that signals give moves much more than it used to."""
+    """Change of a statistic far beyond its earlier changes."""
 
     id: Literal["trend-break"] = "trend-break"
     needs: ClassVar[Sequence[str]] = ("series",)
@@ -139,7 +139,7 @@ class TrendBreak(AlarmSettings):
     rounds or generations at least, or nothing is raised."""
 
     def check(self, statistics: Statistics) -> Trigger | None:
-        """Return the number that jumped most."""
+        """Return the statistic with the largest change."""
         broken: dict[str, float] = {}
         for name, values in sorted(statistics.series.items()):
             if len(values) >= _HISTORY:
@@ -159,10 +159,10 @@ def _shares(answers: Sequence[str]) -> dict[str, float]:
     return {text: count / len(answers) for text, count in Counter(answers).items()}
 
 
-def _total_variation(one: dict[str, float], other: dict[str, float]) -> float:
+def _total_variation(first: dict[str, float], second: dict[str, float]) -> float:
     """Return half the L1 distance of two distributions."""
-    texts = {*one, *other}
-    return sum(abs(one.get(text, 0.0) - other.get(text, 0.0)) for text in texts) / 2
+    texts = {*first, *second}
+    return sum(abs(first.get(text, 0.0) - second.get(text, 0.0)) for text in texts) / 2
 
 
 def _diversity(texts: Sequence[str]) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""Checkpoints that play: archived, rated, and met again as opponents.
+"""Past checkpoints as opponents: archive, ratings and sampling.
 
 ``opponents`` reads checkpoints from the record and seats them in training, ``games`` plays
 the cells that are missing, ``matrix`` and ``ratings`` sum them up. Nothing is exported here:

@@ -26,8 +26,8 @@ Seated = Callable[[str], Agent]
 """Name of a member → the agent, loaded."""
 
 
-class Fixture(NamedTuple):
-    """What every cell of one matrix has in common."""
+class MatchSettings(NamedTuple):
+    """Common settings of all cells of one matrix."""
 
     scenario: Scenario[Any]
     """As both roles play it; where queries are asked, one is in every case."""
@@ -59,7 +59,7 @@ class Fixture(NamedTuple):
 
 def cells(
     pairs: Sequence[tuple[str, str]],
-    fixture: Fixture,
+    fixture: MatchSettings,
     *,
     seated: Seated,
     measures: Mapping[str, Won],
@@ -80,9 +80,9 @@ def cells(
     for agent, opponent in pairs:
         episodes = fixture.play(seated(agent), seated(opponent))
         for name, won in measures.items():
-            found: Estimate = share(sum(map(won, episodes)), len(episodes))
+            estimate: Estimate = share(sum(map(won, episodes)), len(episodes))
             yield Metric(
-                name, *found, agent=agent, opponent=opponent, tags=tagged, step=step
+                name, *estimate, agent=agent, opponent=opponent, tags=tagged, step=step
             )
 
 
@@ -94,7 +94,7 @@ def rate_critics(
     seated: Seated,
     seed: int,
     cases: int,
-    known: Collection[str] = (),
+    rated: Collection[str] = (),
     step: int = 0,
 ) -> Iterator[Metric]:
     """Rate critics by accuracy on a fixed set of planted answers; unreadable is wrong.
@@ -106,12 +106,12 @@ def rate_critics(
         seated: loads a member.
         seed: of the run; every critic judges the same answers.
         cases: how many.
-        known: names that were examined already.
+        rated: names that were examined already.
         step: of every metric.
     """
     seats = sum(role_of(seat) == judges for seat in scenario.seats)
     for member in critics:
-        if member.name in known:
+        if member.name in rated:
             continue
         critic = seated(member.name)
         # Nobody but critics is ever asked about planted answers.
@@ -119,10 +119,10 @@ def rate_critics(
         run = mix(seed, label("league"))
         episodes = Rollouts(scenario, alone, run=run, live=LIVE).run(cases)
         forecasts = planted_forecasts(episodes)
-        right = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
+        correct = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
         yield Metric(
             RIGHT,
-            *share(right, cases * seats),
+            *share(correct, cases * seats),
             agent=member.name,
             opponent=PLANTED,
             step=step,

@@ -5,12 +5,14 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from openskill.models import PlackettLuce
 
+from superalign_env.errors import InvalidOption
+from superalign_env.measures import Estimate, normal
 from superalign_env.store import declare
 from superalign_env.types import Metric, Role
 from superalign_training.selfplay.opponents.pool import MembersByRole
-from superalign_training.selfplay.opponents.ratings import Contest, rate
-from superalign_training.selfplay.opponents.settings import Beaten, Pairing
+from superalign_training.selfplay.opponents.settings import Pairing, WinRate
 
 WON = "league.win"
 """Metric: share of cases that the agent won against the opponent, as the scenario or critics
@@ -29,8 +31,34 @@ declare(WON, "Cases won", unit="share", chart="matrix")
 declare(TRUE, "Attacks that succeeded, by the truth", unit="share", chart="matrix")
 
 
+class MatchResult(NamedTuple):
+    """One cell: an agent against an opponent, over some queries."""
+
+    agent: str
+    opponent: str
+    won: float
+    """Share of the queries that the agent won, in [0, 1]; the rest it lost."""
+    n: int
+    """Queries; each is a game."""
+
+
+class Rating(NamedTuple):
+    """Strength of an agent, with its uncertainty."""
+
+    mu: float
+    """Middle of the belief; beginners have 25."""
+    sigma: float
+    """Its standard deviation; beginners have 25/3."""
+    games: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """The rating with its 95 % interval."""
+        return normal(self.mu, self.sigma, self.games)
+
+
 class Matrix(NamedTuple):
-    """How often each checkpoint of one role beats each one of another."""
+    """Win rates of the checkpoints of one role against those of another."""
 
     pairing: Pairing
     agents: tuple[str, ...]
@@ -41,7 +69,7 @@ class Matrix(NamedTuple):
     """(agent, opponent) → share of cases that the agent won; unplayed ones are absent."""
 
     def value(self, agent: str, opponent: str) -> float | None:
-        """Return the share of one cell; None while it was not played."""
+        """Return the win rate of one cell; None before it was played."""
         cell = self.cells.get((agent, opponent))
         return None if cell is None else cell.value
 
@@ -51,33 +79,33 @@ class Matrix(NamedTuple):
         lines = [[role, *(f"{against} {i}" for i in range(len(self.opponents)))]]
         for number, agent in enumerate(self.agents):
             values = [self.value(agent, opponent) for opponent in self.opponents]
-            shown = ["" if value is None else f"{value:.2f}" for value in values]
-            lines.append([f"{role} {number}", *shown])
+            texts = ["" if value is None else f"{value:.2f}" for value in values]
+            lines.append([f"{role} {number}", *texts])
         return lines
 
-    def contests(self) -> list[Contest]:
+    def contests(self) -> list[MatchResult]:
         """Return the played cells, for ratings; names bear their role.
 
         One policy may be a member in two roles and is not equally strong in both.
         """
         role, against = self.pairing
         return [
-            Contest(f"{role}/{agent}", f"{against}/{opponent}", cell.value, cell.n)
+            MatchResult(f"{role}/{agent}", f"{against}/{opponent}", cell.value, cell.n)
             for (agent, opponent), cell in self.cells.items()
         ]
 
-    def beaten_by(self, role: Role, other: str) -> dict[str, Beaten]:
-        """Return how often each checkpoint of a role beat one of the other role.
+    def win_rates(self, role: Role, opponent: str) -> dict[str, WinRate]:
+        """Return the win rate of each checkpoint of a role against one of the other role.
 
         Args:
             role: one of the two; its checkpoints are asked about.
-            other: name of the checkpoint that they played.
+            opponent: name of the checkpoint that they played.
         """
         if role == self.pairing.role:
-            rows = {name: self.cells.get((name, other)) for name in self.agents}
-            return {n: Beaten(cell.value, cell.n) for n, cell in rows.items() if cell}
-        columns = {name: self.cells.get((other, name)) for name in self.opponents}
-        return {n: Beaten(1.0 - cell.value, cell.n) for n, cell in columns.items() if cell}
+            rows = {name: self.cells.get((name, opponent)) for name in self.agents}
+            return {n: WinRate(cell.value, cell.n) for n, cell in rows.items() if cell}
+        columns = {name: self.cells.get((opponent, name)) for name in self.opponents}
+        return {n: WinRate(1.0 - cell.value, cell.n) for n, cell in columns.items() if cell}
 
 
 def matrix_of(
@@ -88,7 +116,7 @@ def matrix_of(
     *,
     name: str = WON,
 ) -> Matrix:
-    """Return the matrix that metrics of one name hold.
+    """Return the matrix of the metrics of one name.
 
     Args:
         metrics: any; their tags ``role`` and ``against`` say which two roles met.
@@ -110,10 +138,10 @@ def matrix_of(
 
 
 def missing(
-    agents: Sequence[str], opponents: Sequence[str], known: Container[tuple[str, str]]
+    agents: Sequence[str], opponents: Sequence[str], played: Container[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """Return the cells that were never played: a newcomer's row or column."""
-    return [(a, b) for a in agents for b in opponents if (a, b) not in known]
+    """Return the unplayed cells: rows and columns of new checkpoints."""
+    return [(a, b) for a in agents for b in opponents if (a, b) not in played]
 
 
 def rated(
@@ -124,7 +152,7 @@ def rated(
     judges: Role = "",
     step: int = 0,
 ) -> list[Metric]:
-    """Return one rating for each member that has played, in that order.
+    """Return one rating for each member with games, in their order.
 
     Roles that meet are rated on one scale, by who won their cells. Who judges is rated on
     another, by their accuracy on the same planted answers.
@@ -148,7 +176,8 @@ def rated(
     ]
     accuracies = {m.agent: m for m in metrics if m.name == RIGHT} if judges else {}
     judged = [
-        Contest(f"{judges}/{m.agent}", PLANTED, m.value, m.n) for m in accuracies.values()
+        MatchResult(f"{judges}/{m.agent}", PLANTED, m.value, m.n)
+        for m in accuracies.values()
     ]
     ratings = rate([*contests, *judged])
     return [
@@ -196,13 +225,13 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
         axes.set_xticks(range(columns))
         axes.set_yticks(range(rows))
         _write(axes, values)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return drawn.getvalue()
+        svg = io.StringIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return svg.getvalue()
 
 
 def _write(axes: Any, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
-    """Write each value into its cell; colour alone is not read by everybody."""
+    """Write each value into its cell, for readers who cannot see colours."""
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             colour = "black" if value > 0.6 else "white"
@@ -213,3 +242,42 @@ def _write(axes: Any, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]])
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def rate(contests: Iterable[MatchResult]) -> dict[str, Rating]:
+    """Return the rating of every agent, by name.
+
+    Ratings are updated game by game and hence depend on their order. To make the result a
+    function of the contests alone, games are taken in rounds, one game of each contest in
+    each, contests sorted by name, and the wins of a contest spread evenly over its games.
+    Games of one contest count as independent, so a rating is surer than it should be
+    where queries are alike.
+
+    Raises:
+        InvalidOption: shares outside [0, 1], or somebody against themselves.
+    """
+    rows = sorted(contests)
+    for row in rows:
+        if not 0.0 <= row.won <= 1.0 or row.n < 0 or row.agent == row.opponent:
+            raise InvalidOption(f"{row} is no contest between two")
+    # Checkpoints do not change: without tau a belief only narrows.
+    model = PlackettLuce(tau=0.0)
+    names = dict.fromkeys(name for row in rows for name in (row.agent, row.opponent))
+    ratings = {name: model.rating() for name in names}
+    games = dict.fromkeys(names, 0)
+    for game in range(max((row.n for row in rows), default=0)):
+        for row in rows:
+            if game < row.n:
+                ranks = [0.0, 1.0] if _wins(row, game) else [1.0, 0.0]
+                pair = [[ratings[row.agent]], [ratings[row.opponent]]]
+                [ratings[row.agent]], [ratings[row.opponent]] = model.rate(
+                    pair, ranks=ranks
+                )
+                games[row.agent] += 1
+                games[row.opponent] += 1
+    return {name: Rating(r.mu, r.sigma, games[name]) for name, r in ratings.items()}
+
+
+def _wins(row: MatchResult, game: int) -> bool:
+    won = round(row.won * row.n)
+    return (game + 1) * won // row.n > game * won // row.n

@@ -1,4 +1,4 @@
-"""Checkpoints of a run as members of its league and as opponents in training."""
+"""Opponent pool: past checkpoints of a run, loaded and sampled case by case."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +11,15 @@ from superalign_agents.archive import Archive
 from superalign_agents.search import Search
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import Agent
+from superalign_env.seeding import mix
 from superalign_env.store import Run
 from superalign_env.store.agents import AgentRow, Agents
-from superalign_env.types import AgentSpec, Role
-from superalign_training.mixture import Mixture
+from superalign_env.types import AgentSpec, Reply, Role, View
 from superalign_training.policy import Policy, SharedBase, read_agent
 from superalign_training.policy.checkpoint import read_state
-from superalign_training.selfplay.opponents.settings import Beaten, shares
+from superalign_training.selfplay.opponents.settings import WinRate, shares
+
+_FINE = 1 << 20
 
 
 class Member(NamedTuple):
@@ -38,7 +40,7 @@ MembersByRole = Mapping[Role, Sequence[Member]]
 
 
 def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
-    """Return every checkpoint of a role that no gate refused, oldest first.
+    """Return the accepted checkpoints of a role, oldest first.
 
     What the role began with is the first member, even where roles began with the same
     weights and hence share a row.
@@ -52,12 +54,12 @@ def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
         RecordError: the record knows no such agent.
     """
     rows = agents.all()
-    known = {row.hash: row for row in rows}
+    by_hash = {row.hash: row for row in rows}
     ours = {row.hash for row in rows if row.role == role}
     if current:
         ours.add(agents.get(current).hash)
     for name in tuple(ours):
-        ours.update(row.hash for row in _ancestors(known[name], known))
+        ours.update(row.hash for row in _ancestors(by_hash[name], by_hash))
     accepted = [row for row in rows if row.hash in ours and row.accepted is not False]
     return [
         Member(row.hash, role, number, row.spec, row.path)
@@ -65,7 +67,7 @@ def members(agents: Agents, role: Role, *, current: str = "") -> list[Member]:
     ]
 
 
-def enlist(run: Run, search: Search, path: str, *, role: Role) -> str:
+def record_searcher(run: Run, search: Search, path: str, *, role: Role) -> str:
     """Record a search attacker with its archive as a member; return its name.
 
     Args:
@@ -77,8 +79,8 @@ def enlist(run: Run, search: Search, path: str, *, role: Role) -> str:
     return run.agents.add(search.spec, role=role, path=path)
 
 
-class CheckpointShelf(NamedTuple):
-    """Where the checkpoints of a run lie, and how they are loaded."""
+class CheckpointLoader(NamedTuple):
+    """Folder, device and shared bases for loading the checkpoints of a run."""
 
     folder: Path
     """Of the run."""
@@ -89,22 +91,22 @@ class CheckpointShelf(NamedTuple):
     """Reference → what adapters stand on, loaded once for all; each on its own if absent."""
 
 
-def load(member: Member, shelf: CheckpointShelf) -> Agent:
-    """Return a member, ready to play.
+def load(member: Member, cache: CheckpointLoader) -> Agent:
+    """Return the agent of a member.
 
     Raises:
         RecordDamaged: its checkpoint is missing or was altered.
     """
     if member.spec.id == "search":
-        return _search(member, shelf.folder)
+        return _search(member, cache.folder)
     if member.path:
-        return _checkpoint(member, shelf)
+        return _checkpoint(member, cache)
     spec = member.spec
-    if shelf.first is None:
-        given = {"id": spec.id, **spec.options}
-        policy = Policy.from_reference(given, device=shelf.device)
+    if cache.first is None:
+        reference = {"id": spec.id, **spec.options}
+        policy = Policy.from_reference(reference, device=cache.device)
     else:
-        policy = shelf.first(member.role)
+        policy = cache.first(member.role)
     if policy.hash != spec.policy:
         raise RecordDamaged(
             f"{spec.id} has other weights now than when this run began; restore them, or "
@@ -113,11 +115,11 @@ def load(member: Member, shelf: CheckpointShelf) -> Agent:
     return policy.agent
 
 
-def _checkpoint(member: Member, shelf: CheckpointShelf) -> Agent:
-    folder, spec = shelf.folder / member.path, member.spec
-    kept = msgspec.structs.replace(read_state(folder), weights=spec.policy)
-    base = shelf.base(kept.reference) if kept.base and shelf.base else None
-    return read_agent(folder, kept, base=base, device=shelf.device)
+def _checkpoint(member: Member, cache: CheckpointLoader) -> Agent:
+    folder, spec = cache.folder / member.path, member.spec
+    state = msgspec.structs.replace(read_state(folder), weights=spec.policy)
+    base = cache.base(state.reference) if state.base and cache.base else None
+    return read_agent(folder, state, base=base, device=cache.device)
 
 
 def _search(member: Member, folder: Path) -> Search:
@@ -138,17 +140,84 @@ def _search(member: Member, folder: Path) -> Search:
     return search
 
 
-def _ancestors(row: AgentRow, known: dict[str, AgentRow]) -> list[AgentRow]:
-    """Return parents, nearest first, without asking the database for each."""
-    found: list[AgentRow] = []
-    while row.parent in known and known[row.parent] not in found:
-        row = known[row.parent]
-        found.append(row)
-    return found
+def _ancestors(row: AgentRow, by_hash: dict[str, AgentRow]) -> list[AgentRow]:
+    """Return the parents of a row, nearest first, without a query for each."""
+    ancestors: list[AgentRow] = []
+    while row.parent in by_hash and by_hash[row.parent] not in ancestors:
+        row = by_hash[row.parent]
+        ancestors.append(row)
+    return ancestors
 
 
-class OpponentPool(NamedTuple):
-    """Members of a league that are met, and how often each of them."""
+class OpponentPool:
+    """An agent that plays each case as one of several agents, drawn by the number of the case.
+
+    All members of a case therefore meet the same opponent, and which one it is does not
+    depend on what else is played. Reply by reply the record names who spoke.
+
+    Args:
+        agents: name → agent that answers in batches.
+        shares: name → how often, any positive scale; equal when absent.
+        seed: of the draw.
+
+    Raises:
+        InvalidOption: nobody, or shares that do not fit the agents.
+    """
+
+    def __init__(
+        self,
+        agents: Mapping[str, Agent],
+        *,
+        shares: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        weights = dict.fromkeys(agents, 1.0) if shares is None else dict(shares)
+        if not agents or set(weights) != set(agents) or min(weights.values()) < 0:
+            raise InvalidOption(
+                "an opponent pool needs agents, and one share ≥ 0 for each of them"
+            )
+        total = sum(weights.values())
+        if total <= 0:
+            raise InvalidOption("an opponent pool needs at least one share above 0")
+        self._agents = dict(agents)
+        self._shares = {name: share / total for name, share in weights.items()}
+        self._seed = seed
+
+    @property
+    def spec(self) -> AgentSpec:
+        """The members and their shares."""
+        members = {
+            name: {
+                "id": agent.spec.id,
+                "policy": agent.spec.policy,
+                "share": self._shares[name],
+            }
+            for name, agent in self._agents.items()
+        }
+        return AgentSpec("opponent-pool", {"members": members, "seed": self._seed})
+
+    def chosen(self, case: int) -> str:
+        """Return the name of the agent that plays a case."""
+        point = mix(self._seed, case) % _FINE / _FINE
+        for name, share in self._shares.items():
+            point -= share
+            if point < 0:
+                return name
+        return next(reversed(self._shares))
+
+    def act(self, views: Sequence[View]) -> list[Reply]:
+        """Return the replies of the case's agent to each view."""
+        replies: dict[int, Reply] = {}
+        for name, agent in self._agents.items():
+            places = [i for i, view in enumerate(views) if self.chosen(view.case) == name]
+            if places:
+                agent_replies = agent.act([views[i] for i in places])
+                replies.update(zip(places, agent_replies, strict=True))
+        return [replies[i] for i in range(len(views))]
+
+
+class PastOpponents(NamedTuple):
+    """Sampled members of a league, loaded, and the share of cases of each."""
 
     agents: dict[str, Agent]
     """``league-<hash>`` → agent."""
@@ -162,8 +231,8 @@ class OpponentPool(NamedTuple):
         share: float,
         shares: Mapping[str, float] | None = None,
         seed: int = 0,
-    ) -> Mixture:
-        """Return one mixture of these and of others.
+    ) -> OpponentPool:
+        """Return an opponent pool of these and of others.
 
         Who plays a case depends on its number alone, so all members of a group meet the
         same opponent and its mean stays a fair baseline.
@@ -179,40 +248,40 @@ class OpponentPool(NamedTuple):
         """
         if not 0.0 <= share <= 1.0:
             raise InvalidOption(f"share must lie in [0, 1], not {share}")
-        given = dict.fromkeys(others, 1.0) if shares is None else dict(shares)
-        total = sum(given.values())
-        if set(given) != set(others) or (share < 1.0 and total <= 0):
+        weights = dict.fromkeys(others, 1.0) if shares is None else dict(shares)
+        total = sum(weights.values())
+        if set(weights) != set(others) or (share < 1.0 and total <= 0):
             raise InvalidOption(
                 "who plays beside the league needs one share each, one of them above 0"
             )
-        return Mixture(
+        return OpponentPool(
             {**others, **self.agents},
             shares={
-                **{n: (1.0 - share) * s / (total or 1.0) for n, s in given.items()},
+                **{n: (1.0 - share) * s / (total or 1.0) for n, s in weights.items()},
                 **{n: share * s for n, s in self.shares.items()},
             },
             seed=seed,
         )
 
 
-def opponent_pool(
+def load_past_opponents(
     league: Sequence[Member],
-    shelf: CheckpointShelf,
+    cache: CheckpointLoader,
     *,
     sampling: str = "prioritised",
-    beaten: Mapping[str, Beaten] | None = None,
+    beaten: Mapping[str, WinRate] | None = None,
     power: float = 2.0,
-    most: int = 8,
-) -> OpponentPool:
-    """Return the members that are met, loaded.
+    max_opponents: int = 8,
+) -> PastOpponents:
+    """Sample members of a league, and load them.
 
     Args:
         league: of one role, oldest first.
-        shelf: where they lie.
+        cache: where they lie.
         sampling: `latest`, `uniform` or `prioritised`; see `sampling`.
         beaten: member → how often it beat the agent that is trained, as critics say.
         power: exponent of `prioritised`.
-        most: so many are loaded at most.
+        max_opponents: so many are loaded at most.
 
     Raises:
         UnknownId: no such sampling rule.
@@ -220,11 +289,11 @@ def opponent_pool(
         RecordDamaged: a checkpoint is missing or was altered.
     """
     names = [member.name for member in league]
-    met = shares(sampling, names, beaten=beaten, power=power, most=most)
-    chosen = [member for member in league if member.name in met]
-    return OpponentPool(
-        {_label(m.name): load(m, shelf) for m in chosen},
-        {_label(m.name): met[m.name] for m in chosen},
+    rates = shares(sampling, names, beaten=beaten, power=power, max_opponents=max_opponents)
+    sampled = [member for member in league if member.name in rates]
+    return PastOpponents(
+        {_label(m.name): load(m, cache) for m in sampled},
+        {_label(m.name): rates[m.name] for m in sampled},
     )
 
 

@@ -1,4 +1,4 @@
-"""Settings of a league, and the rules by which opponents are sampled."""
+"""Settings of a league, and sampling rules of opponents."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, NamedTuple
@@ -19,41 +19,47 @@ class Pairing(NamedTuple):
     """The columns."""
 
 
-class Beaten(NamedTuple):
-    """How often one checkpoint beat the current opponent."""
+class WinRate(NamedTuple):
+    """Win rate of a checkpoint against the current opponent, and its games."""
 
     share: float
     n: int
     """Games behind it."""
 
 
-def latest(names: Sequence[str], beaten: Mapping[str, Beaten], power: float) -> list[float]:
-    """Only the newest one."""
+SEARCH_SHARE = 0.5
+"""Share of the search in attacked training episodes of other roles; the rest is the attacker's."""
+
+
+def latest(
+    names: Sequence[str], beaten: Mapping[str, WinRate], power: float
+) -> list[float]:
+    """Sample the newest checkpoint only."""
     return [0.0] * (len(names) - 1) + [1.0]
 
 
 def uniform(
-    names: Sequence[str], beaten: Mapping[str, Beaten], power: float
+    names: Sequence[str], beaten: Mapping[str, WinRate], power: float
 ) -> list[float]:
-    """All equally often."""
+    """Sample all checkpoints equally often."""
     return [1.0] * len(names)
 
 
 def prioritised(
-    names: Sequence[str], beaten: Mapping[str, Beaten], power: float
+    names: Sequence[str], beaten: Mapping[str, WinRate], power: float
 ) -> list[float]:
-    """The harder one is for the current opponent, the more often.
+    """Sample checkpoints the more often, the more often they win.
 
     Prioritised fictitious self-play: an opponent B of A is met in proportion to
     (1 − P[A beats B])^p (Vinyals et al. 2019, Nature 575, Methods; f_hard, p = 2 in their
     code). 1 − P is how often B beats A, here (wins + 1) / (games + 2): one that was never
     played counts one half, and nobody who lost a few games is never met again.
     """
-    found = [beaten.get(name, Beaten(0.5, 0)) for name in names]
-    return [((b.share * b.n + 1.0) / (b.n + 2.0)) ** power for b in found]
+    records = [beaten.get(name, WinRate(0.5, 0)) for name in names]
+    return [((b.share * b.n + 1.0) / (b.n + 2.0)) ** power for b in records]
 
 
-Rule = Callable[[Sequence[str], Mapping[str, Beaten], float], list[float]]
+Rule = Callable[[Sequence[str], Mapping[str, WinRate], float], list[float]]
 
 RULES: dict[str, Rule] = {
     "latest": latest,
@@ -64,7 +70,7 @@ RULES: dict[str, Rule] = {
 
 
 def check_rule(rule: str) -> str:
-    """Return a rule's name.
+    """Return a known rule's name.
 
     Raises:
         UnknownId: no such rule; names the nearest ones.
@@ -78,18 +84,18 @@ def shares(
     rule: str,
     names: Sequence[str],
     *,
-    beaten: Mapping[str, Beaten] | None = None,
+    beaten: Mapping[str, WinRate] | None = None,
     power: float = 2.0,
-    most: int | None = None,
+    max_opponents: int | None = None,
 ) -> dict[str, float]:
-    """Return how often each checkpoint is met, together 1; those never met are left out.
+    """Return the sampling share of each checkpoint, together 1; those with share 0 are left out.
 
     Args:
         rule: of `RULES`.
         names: of the checkpoints, oldest first.
         beaten: how often each of them beat the current opponent; only `prioritised` asks.
         power: exponent of `prioritised`.
-        most: keep only so many, those with the largest shares; newer ones where equal.
+        max_opponents: keep only so many, those with the largest shares; newer ones where equal.
 
     Raises:
         UnknownId: no such rule.
@@ -105,13 +111,13 @@ def shares(
         raise InvalidOption(f"power must be a number ≥ 0, not {power}")
     weights = weigh(names, beaten or {}, power)
     order = sorted(range(len(names)), key=lambda place: (-weights[place], -place))
-    kept = {place for place in order[:most] if weights[place] > 0.0}
-    total = sum(weights[place] for place in kept)
-    return {name: weights[i] / total for i, name in enumerate(names) if i in kept}
+    places = {place for place in order[:max_opponents] if weights[place] > 0.0}
+    total = sum(weights[place] for place in places)
+    return {name: weights[i] / total for i, name in enumerate(names) if i in places}
 
 
 def _known(rule: str) -> str:
-    """Let pydantic say where the wrong name stands."""
+    """Check the rule's name; validator of a settings field."""
     try:
         return check_rule(rule)
     except UnknownId as error:
@@ -119,7 +125,7 @@ def _known(rule: str) -> str:
 
 
 class LeagueSettings(Section):
-    """Old checkpoints as opponents, and the matrix of who beats whom."""
+    """Past checkpoints as opponents, and their win matrix."""
 
     share: Share = 0.0
     """Share of cases that are played against past checkpoints of each other role; 0: none."""

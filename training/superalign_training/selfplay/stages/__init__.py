@@ -1,1 +1,1 @@
-"""Stages: functions from what they find to what they leave, one file each."""
+"""Stages of a run: functions from `StageContext` to `StageResult`, one file each."""

@@ -1,4 +1,4 @@
-"""Alarms are read after a round, and the round is kept or rolled back.
+"""Stage alarms: read all alarms after a round, and accept it or roll it back.
 
 What alarms see is gold-free: likeliest answers to a fixed set of training tasks, people's
 labels of the random slice, critics' verdicts. Where ``gate.rounds`` is set, the gate's
@@ -18,7 +18,7 @@ from superalign_env.measures import Estimate, share
 from superalign_env.seeding import label, mix
 from superalign_env.store import declare
 from superalign_env.types import EpisodeKey, Event, Metric, Role, Seat, View
-from superalign_training.evaluation.likelihood import first_words
+from superalign_training.evaluation.likelihood import first_word_likelihoods
 from superalign_training.judging import scores_of
 from superalign_training.oversight.alarms import (
     PROBES,
@@ -32,7 +32,7 @@ from superalign_training.oversight.hazards import is_refusal
 from superalign_training.selfplay.agents import agent_of, lineup_of
 from superalign_training.selfplay.alarm_statistics import act_on, missed_planted, series
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.playing import seat_all, stage_scenario
+from superalign_training.selfplay.playing import agents_by_seat, stage_scenario
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import RunState
 
@@ -51,7 +51,7 @@ declare("answers.commonest", "Probe answers that are the commonest one", unit="s
 
 
 def alarms(context: StageContext, settings: Settings) -> StageResult:
-    """Read every alarm; restore the policies of the round before if one demands it.
+    """Read every alarm, and restore the policies before the round if one demands it.
 
     Raises:
         Halted: an alarm stops the run until a person says to go on.
@@ -59,8 +59,8 @@ def alarms(context: StageContext, settings: Settings) -> StageResult:
     before = before_round(context)
     statistics = round_statistics(context, settings, before)
     context.writer.flush()  # what was played comes before what is said of it
-    found = raised(settings.alarms, statistics, _truth(context))
-    demanded = act_on(context, found, f"round {context.round}")
+    events = raised(settings.alarms, statistics, _truth(context))
+    demanded = act_on(context, events, f"round {context.round}")
     metrics = _probe_metrics(context, statistics.probe)
     if not (demanded or settings.gate.rounds):
         return StageResult(context.state, tuple(metrics))
@@ -77,16 +77,16 @@ def alarms(context: StageContext, settings: Settings) -> StageResult:
 
 
 def before_round(context: StageContext) -> RunState:
-    """Return the run state that the round of a stage began with."""
+    """Return the run state at the beginning of the current round."""
     stages = context.run.stages.all()
-    here = next(stage for stage in stages if stage.id == context.stage)
+    current = next(stage for stage in stages if stage.id == context.stage)
     first = next(
         (
             stage
             for stage in stages
-            if (stage.generation, stage.round) == (here.generation, here.round)
+            if (stage.generation, stage.round) == (current.generation, current.round)
         ),
-        here,
+        current,
     )
     return RunState.from_plain(first.inputs["state"])
 
@@ -94,13 +94,13 @@ def before_round(context: StageContext) -> RunState:
 def round_statistics(
     context: StageContext, settings: Settings, before: RunState
 ) -> Statistics:
-    """Return what may be known of a round without gold labels."""
-    wanted = any(
+    """Return the statistics of a round, without gold labels."""
+    needs_probe = any(
         "probe" in alarm.needs and alarm.action != "off"
         for alarm in settings.alarms.values()
     )
     return Statistics(
-        probe=probe(context, settings, before) if wanted else {},
+        probe=probe(context, settings, before) if needs_probe else {},
         labelled=_labelled(context),
         missed=missed_planted(context),
         series=series(context, _SERIES),
@@ -110,7 +110,7 @@ def round_statistics(
 def probe(
     context: StageContext, settings: Settings, before: RunState
 ) -> dict[Role, Answers]:
-    """Return role → its likeliest answers to fixed training tasks, now and before.
+    """Return role → its greedy answers to fixed training tasks, now and before.
 
     Both policies are shown the same views: those of the lineup as it is now. Roles whose
     policy did not change are left out.
@@ -124,62 +124,62 @@ def probe(
     earlier = context._replace(state=before)
     return {
         role: Answers(
-            likeliest(agent_of(context, role, settings), seen),
-            likeliest(agent_of(earlier, role, settings), seen),
+            likeliest(agent_of(context, role, settings), role_views),
+            likeliest(agent_of(earlier, role, settings), role_views),
         )
-        for role, seen in views.items()
+        for role, role_views in views.items()
     }
 
 
 def first_views(
     context: StageContext, settings: Settings, roles: Sequence[Role]
 ) -> dict[Role, list[View]]:
-    """Return role → what it is first shown in each of the probe's tasks.
+    """Return role → its first view in each of the probe's tasks.
 
     A game is played no further than needed, and is not recorded. People are not asked.
     """
     scenario = stage_scenario(settings, split="train")
-    agents = seat_all(scenario, lineup_of(context, settings))
+    agents = agents_by_seat(scenario, lineup_of(context, settings))
     run = mix(context.run.info.seed, label("alarms.probe"))
     live = [
         (Game(scenario, EpisodeKey(run=run, case=case)), set(roles))
         for case in range(PROBES)
     ]
-    found: dict[Role, list[View]] = defaultdict(list)
+    views_of: dict[Role, list[View]] = defaultdict(list)
     while live:
-        for game, left in live:
+        for game, open_roles in live:
             for view in game.views():
-                if view.role in left:
-                    left.discard(view.role)
-                    found[view.role].append(view)
+                if view.role in open_roles:
+                    open_roles.discard(view.role)
+                    views_of[view.role].append(view)
         live = [
-            (game, left)
-            for game, left in live
-            if left and not any(agents[s].spec.id == "human" for s in game.group)
+            (game, open_roles)
+            for game, open_roles in live
+            if open_roles and not any(agents[s].spec.id == "human" for s in game.group)
         ]
         _play_on([game for game, _ in live], agents)
-        live = [(game, left) for game, left in live if not game.over]
-    return found
+        live = [(game, open_roles) for game, open_roles in live if not game.over]
+    return views_of
 
 
 def _play_on(games: Sequence[Game], agents: Mapping[Seat, Anyone]) -> None:
-    """Ask whoever is to move in each game, every agent once for all of them."""
-    asked: dict[int, list[View]] = defaultdict(list)
+    """Advance each game by one group, one batch per agent."""
+    views_by_agent: dict[int, list[View]] = defaultdict(list)
     for game in games:
         for view in game.views():
-            asked[id(agents[view.seat])].append(view)
+            views_by_agent[id(agents[view.seat])].append(view)
     holders = {id(agent): agent for agent in agents.values()}
-    said = {
+    replies = {
         (view.episode, view.seat): reply
-        for key, views in asked.items()
+        for key, views in views_by_agent.items()
         for view, reply in zip(views, ask(holders[key], views), strict=True)
     }
     for game in games:
-        game.step([said[view.episode, view.seat] for view in game.views()])
+        game.step([replies[view.episode, view.seat] for view in game.views()])
 
 
 def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
-    """Return the likeliest answer to each view.
+    """Return the greedy answer to each view.
 
     Where all views have one menu, it is the entry that the answer begins with; else the
     first word of what the agent says.
@@ -187,7 +187,7 @@ def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
     menu = views[0].menu
     shared = menu and all(view.menu == menu for view in views)
     if shared and isinstance(agent, TransformerAgent):
-        greedy = first_words(agent, views, menu).greedy
+        greedy = first_word_likelihoods(agent, views, menu).greedy
         return [menu[int(row.argmax())] if row.any() else "" for row in greedy]
     short = [
         msgspec.structs.replace(view, max_new_tokens=min(_WORDS, view.max_new_tokens))
@@ -214,7 +214,7 @@ def _probe_metrics(context: StageContext, probed: Mapping[Role, Answers]) -> lis
 
 
 def _labelled(context: StageContext) -> list[Labelled]:
-    """Return the answers of this round's random slice that people labelled."""
+    """Return the labelled answers of this round's random slice."""
     random = {
         question.id
         for question in context.run.questions.all(answered=True)
@@ -225,20 +225,25 @@ def _labelled(context: StageContext) -> list[Labelled]:
         for signal in context.run.signals.standing(kind="label", upto=context.signals_to)
         if signal.question in random
     ]
-    episodes = {e.id: e for e in context.run.named(sorted({one.episode for one in labels}))}
-    found = []
+    episodes = {
+        e.id: e
+        for e in context.run.named(
+            sorted({label_signal.episode for label_signal in labels})
+        )
+    }
+    labelled = []
     for signal in labels:
         episode = episodes[signal.episode]
         texts = {u.turn: u.text for u in episode.utterances}
         if signal.turn in texts:
             scores = scores_of(episode).get(signal.turn)
             score = mean(scores) if scores else None
-            found.append(Labelled(signal.value, score, is_refusal(texts[signal.turn])))
-    return found
+            labelled.append(Labelled(signal.value, score, is_refusal(texts[signal.turn])))
+    return labelled
 
 
 def _truth(context: StageContext) -> list[Metric]:
-    """Return what evaluation by the truth measured in this round."""
+    """Return this round's evaluation metrics."""
     stages = [
         stage.id
         for stage in context.run.stages.all(status="done")
@@ -249,10 +254,10 @@ def _truth(context: StageContext) -> list[Metric]:
 
 
 def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
-    """Return what was answered → share of it that people call good."""
+    """Return kind of answer → share of good ones, by people."""
     labels: dict[str, list[float]] = defaultdict(list)
-    for one in labelled:
-        labels["refused" if one.refused else "complied"].append(one.label)
+    for answer in labelled:
+        labels["refused" if answer.refused else "complied"].append(answer.label)
     return {
         kind: share(sum(value > 0.5 for value in values), len(values))
         for kind, values in labels.items()
@@ -260,17 +265,17 @@ def _conformity(labelled: Sequence[Labelled]) -> dict[str, Estimate]:
 
 
 def _attack_success(context: StageContext) -> Estimate | None:
-    """Return the share of this round's attacks that succeeded, as critics say."""
+    """Return this round's attack success rate, by critics."""
     rows = context.run.metrics.read("attack.success", tags={"by": "verdicts"})
-    found = [row.metric for row in rows if row.metric.step == context.round]
-    if not found:
+    estimates = [row.metric for row in rows if row.metric.step == context.round]
+    if not estimates:
         return None
-    last = found[-1]
+    last = estimates[-1]
     return Estimate(last.value, last.low, last.high, last.n)
 
 
 def _continued(context: StageContext, before: RunState, decision: Decision) -> RunState:
-    """Return the run state with what the round taught, or with the policies before it."""
+    """Return the run state after the round, or the policies before it."""
     learned = {
         role: checkpoint.agent
         for role, checkpoint in context.state.policies.items()
@@ -285,8 +290,8 @@ def _continued(context: StageContext, before: RunState, decision: Decision) -> R
     )
     if decision.accepted:
         return context.state
-    kept = {checkpoint.agent for checkpoint in before.policies.values()}
-    for agent in set(learned.values()) - kept:
+    restored = {checkpoint.agent for checkpoint in before.policies.values()}
+    for agent in set(learned.values()) - restored:
         context.run.agents.accept(agent, False)
     # What people said to the policies that are taken back returns late to those before.
     return msgspec.structs.replace(

@@ -1,7 +1,7 @@
-"""A generation learns competence from its sources: A_i, not yet aligned (A_i⁻).
+"""Stage competence: train A_i⁻ on labels of its sources.
 
 Earlier aligned generations, other models and personas answer the tasks in supervisors'
-seats, the generation beside them; people are asked about a few tasks, where voices differ and
+seats, the generation beside them; people are asked about a few tasks, where sources differ and
 at random. What all say becomes one label for each task, and the learner is taught it by a
 weak-to-strong method. What a controller may know of the generation is measured on control
 tasks, against labels alone. The truth is not asked: it is only looked up at the end, for
@@ -35,16 +35,16 @@ from superalign_training.selfplay.supervisors.labelling import (
 from superalign_training.selfplay.supervisors.sources import (
     answer_of,
     play_tasks,
-    speaking,
+    probability_of,
     supervisors_of,
-    sure,
+    temperature_set,
 )
 
 
 def competence(
     context: StageContext, settings: Settings, *, effort: int = 1
 ) -> StageResult:
-    """Have tasks labelled, combine the labels and teach them.
+    """Have tasks labelled, aggregate the labels, and train on them.
 
     Args:
         context: of the stage.
@@ -59,20 +59,20 @@ def competence(
     members = supervisors_of(context, settings)
     labelling = Labelling(context, settings, members)
     rules = settings.competence
-    with speaking(learner.agent, settings.signals.temperature):
+    with temperature_set(learner.agent, settings.signals.temperature):
         taught = labelling.answer_tasks("train", rules.cases * effort, learner)
         control = labelling.answer_tasks("control", rules.control_cases, learner)
     trust = labelling.source_reliability(taught, control)
     labels = [
-        one
-        for one in labelling.labels(taught, taught.chosen, trust, drop=True)
-        if one.confidence >= rules.min_confidence
+        label
+        for label in labelling.labels(taught, taught.chosen, trust, drop=True)
+        if label.confidence >= rules.min_confidence
     ]
     _require_labels(context, settings, len(labels))
-    lessons = labelled_examples(taught, labels, learner)
-    numbers = _teach(context, settings, learner, lessons, effort)
-    with speaking(learner.agent, settings.signals.temperature):
-        sat = play_tasks(
+    examples = labelled_examples(taught, labels, learner)
+    numbers = _teach(context, settings, learner, examples, effort)
+    with temperature_set(learner.agent, settings.signals.temperature):
+        episodes_after = play_tasks(
             context,
             competence_scenario(settings, "control", 0),
             (),
@@ -81,11 +81,10 @@ def competence(
             part="control-after",
             tasks=[episode.task for episode in control.episodes],
         )
-    marks = labelling.labels(control, control.drawn, trust, drop=False)
+    control_labels = labelling.labels(control, control.drawn, trust, drop=False)
     state = keep_policy(context, context.state, role, learner, side="-")
-    stats = _seen(
-        state.stats or GenerationStats(context.generation, state.level), control, sat, marks
-    )
+    stats = state.stats or GenerationStats(context.generation, state.level)
+    stats = _seen(stats, control, episodes_after, control_labels)
     state = msgspec.structs.replace(state, before=state.current, stats=stats)
     labelling.record(labels)
     agent = state.current.agent
@@ -102,7 +101,7 @@ def competence(
 
 
 def _require_labels(context: StageContext, settings: Settings, labels: int) -> None:
-    """Raise where too few tasks were labelled to teach anything."""
+    """Raise for too few labels to train on."""
     if labels < settings.competence.min_labels:
         path = shlex.quote(str(context.run.path))
         raise InvalidOption(
@@ -117,15 +116,15 @@ def _teach(
     context: StageContext,
     settings: Settings,
     learner: Policy,
-    lessons: Sequence[Example],
+    examples: Sequence[Example],
     effort: int,
 ) -> dict[str, float]:
-    given = settings.competence.algorithm
-    steps = given.steps * effort
-    algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=given))
+    base = settings.competence.algorithm
+    steps = base.steps * effort
+    algorithm = cast(Supervised, make_algorithm({"steps": steps}, default=base))
     return algorithm.improve(
         learner,
-        lessons,
+        examples,
         seed=context.seed_of("lessons"),
         on_step=context.on_step(context.state.generation_role, learner, algorithm),
     )
@@ -134,28 +133,30 @@ def _teach(
 def _seen(
     stats: GenerationStats,
     control: LabelledTasks,
-    sat: Sequence[Episode],
+    episodes: Sequence[Episode],
     labels: Sequence[Consensus],
 ) -> GenerationStats:
-    """Return what may be known of a generation after it was taught."""
-    said = {episode.task.id: final_answer(answer_of(episode).text) for episode in sat}
+    """Return the statistics of a generation after training, without gold labels."""
+    answers = {
+        episode.task.id: final_answer(answer_of(episode).text) for episode in episodes
+    }
     task = {episode.id: episode.task.id for episode in control.episodes}
     differs = [
-        final_answer(one.answer) != said[task[one.item]]
-        for one in labels
-        if task[one.item] in said
+        final_answer(label.answer) != answers[task[label.item]]
+        for label in labels
+        if task[label.item] in answers
     ]
     agrees = [
-        final_answer(one.answer) == said[task[one.item]]
-        for one in control.drawn
-        if task[one.item] in said
+        final_answer(label.answer) == answers[task[label.item]]
+        for label in control.drawn
+        if task[label.item] in answers
     ]
-    doubts = [sure(answer_of(episode)) for episode in sat]
+    confidences = [probability_of(answer_of(episode)) for episode in episodes]
     return msgspec.structs.replace(
         stats,
         disagreement=disagreement(control.statements),
         misfit=_mean(differs),
-        confidence=_mean(doubts),
+        confidence=_mean(confidences),
         human_agreement=_mean(agrees) if agrees else None,
         human_labels=len(agrees),
     )

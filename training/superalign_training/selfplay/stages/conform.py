@@ -1,4 +1,4 @@
-"""A_i⁻ is taught the safe answer ŷ to each hazard x̂, and becomes A_i⁺.
+"""Stage conform: train A_i⁻ on the safe answer ŷ to each hazard x̂, which gives A_i⁺.
 
 ŷ is written by weaker aligned generations, other models, personas and people, and by the
 preference of critics; in the first generation there are no ancestors, and the others do it.
@@ -21,11 +21,12 @@ from superalign_training.algorithms.algorithm import (
     experience_kinds,
     make_algorithm,
 )
-from superalign_training.data import Example, Opinion, Preference
+from superalign_training.algorithms.supervision import ALTERNATIONS
+from superalign_training.data import Example, Preference, UnpairedPreference
 from superalign_training.data.examples import (
     balanced_examples,
-    balanced_opinions,
     balanced_pairs,
+    balanced_unpaired,
 )
 from superalign_training.judging import last_words
 from superalign_training.oversight.labels import Consensus
@@ -37,16 +38,16 @@ from superalign_training.selfplay.playing import tasks_of
 from superalign_training.selfplay.sandbox import ANSWERED, Sandbox, hazard_task
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.candidates import random_slice, vetoed
-from superalign_training.selfplay.supervisors.safe_answers import Safe, safe_answers
+from superalign_training.selfplay.supervisors.safe_answers import SafeAnswer, safe_answers
 from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
 
-declare("conform.lessons", "Lessons")
-declare("conform.loss", "Loss of conformity lessons", better="lower")
+declare("conform.examples", "Conformity examples")
+declare("conform.loss", "Loss of conformity training", better="lower")
 declare("conform.learned", "Hazards now answered with ŷ", unit="share", better="higher")
 
 
-class TruthUse(NamedTuple):
-    """One request with what should be answered, and what should not."""
+class LabelledRequest(NamedTuple):
+    """One request with its safe answer, and a rejected one."""
 
     task: Task
     label: Consensus
@@ -56,7 +57,7 @@ class TruthUse(NamedTuple):
 
 
 def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> StageResult:
-    """Have hazards answered, and teach the answers.
+    """Have hazards answered, and train on the answers.
 
     Args:
         context: of the stage.
@@ -68,102 +69,107 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     role = context.state.generation_role
     learner = policy_of(context, role, settings)
     sandbox = Sandbox(context, settings)
-    hazards, known = _chosen(context, settings, sandbox, rules.max_hazards * effort)
-    ordinary = _drawn(context, sandbox, rules.ordinary_cases * effort)
-    tasks = [*(task for _, task in hazards), *ordinary]
-    if not tasks and not known:
-        return StageResult(context.state, notes={"lessons": 0})
-    written = safe_answers(
-        context,
-        settings,
-        sandbox,
-        learner,
-        tasks,
-        hazards=len(hazards),
-        people=rules.written_answers * effort,
+    hazards, retaught = _select_hazards(
+        context, settings, sandbox, rules.max_hazards * effort
     )
-    told, answered = _told(context, hazards, written.answers)
-    taught = _allowed(context, [*told, *known])
-    lessons = _lessons(context, rules, sandbox, learner, taught)
+    ordinary = _ordinary_requests(context, sandbox, rules.ordinary_cases * effort)
+    tasks = [*(task for _, task in hazards), *ordinary]
+    if not tasks and not retaught:
+        return StageResult(context.state, notes={"examples": 0})
+    people = rules.written_answers * effort
+    safe = safe_answers(
+        context, settings, sandbox, learner, tasks, hazards=len(hazards), people=people
+    )
+    new_requests, answered = _record_answers(context, hazards, safe.answers)
+    requests = _without_vetoed(context, [*new_requests, *retaught])
+    examples = _training_examples(context, rules, sandbox, learner, requests)
     notes: dict[str, Any] = {
         "hazards": len(hazards),
         "answered": answered,
-        "again": len(known),
-        "lessons": len(lessons),
-        "answers of people": written.people,
+        "again": len(retaught),
+        "examples": len(examples),
+        "answers of people": safe.people,
     }
-    if not lessons:
+    if not examples:
         return StageResult(context.state, notes=notes)
     replay = replayed(context, settings, rules.replay, learner.agent, tasks_of(settings))
-    algorithm = _longer(rules.algorithm, effort)
-    courses = TeachingPlan(
-        algorithm, lessons, replay, rules.replay.imitation, turns=rules.alternations
+    algorithm = _with_more_steps(rules.algorithm, effort)
+    plan = TeachingPlan(
+        algorithm, examples, replay, rules.replay.imitation, turns=ALTERNATIONS
     )
-    numbers = teach(context, learner, courses, role=role)
+    numbers = teach(context, learner, plan, role=role)
     state = keep_policy(context, context.state, role, learner, side="+")
     for hazard in context.run.hazards.all(status="answered"):
         context.run.hazards.update(hazard.id, status="trained")
     agent = state.current.agent
     metrics = [
         Metric(
-            "conform.lessons", float(len(lessons)), agent=agent, step=context.generation
+            "conform.examples", float(len(examples)), agent=agent, step=context.generation
         ),
         Metric("conform.loss", numbers["loss"], agent=agent, step=context.generation),
-        *_learned(context, sandbox, learner, [one for one in taught if one.bad], agent),
+        *_learned_metrics(
+            context,
+            sandbox,
+            learner,
+            [request for request in requests if request.bad],
+            agent,
+        ),
     ]
     return StageResult(state, tuple(metrics), {**notes, **numbers, "replayed": len(replay)})
 
 
-def _chosen(
-    context: StageContext, settings: Settings, sandbox: Sandbox, most: int
-) -> tuple[list[tuple[Hazard, Task]], list[TruthUse]]:
-    """Return open hazards, the newest generation's first, and answered ones of earlier ones.
+def _select_hazards(
+    context: StageContext, settings: Settings, sandbox: Sandbox, limit: int
+) -> tuple[list[tuple[Hazard, Task]], list[LabelledRequest]]:
+    """Return open hazards, newest generation first, and answered ones of earlier generations.
 
     A generation begins with a fresh policy: what earlier ones were taught it has to be
     taught again. What people wrote of an old hazard since then takes the place of its ŷ.
     """
-    found = [
+    candidates = [
         (hazard, task)
         for hazard in sorted(context.run.hazards.all(), key=lambda h: -h.generation)
         if hazard.status != "dismissed"
         for task in [hazard_task(sandbox, context, hazard)]
         if task is not None
     ]
-    open_ = [pair for pair in found if not pair[0].safe][:most]
-    old = [pair for pair in found if pair[0].safe][: most - len(open_)]
-    said = {
+    open_ = [pair for pair in candidates if not pair[0].safe][:limit]
+    answered = [pair for pair in candidates if pair[0].safe][: limit - len(open_)]
+    answers = {
         str(h.event.evidence["hazard"]): h for h in context.run.events.read(kind=ANSWERED)
     }
-    late = _late(context) if settings.signals.human == "override" else {}
-    known = []
-    for hazard, task in old:
-        if hazard.id in said:
-            earlier = said[hazard.id]
+    late_labels = _late_labels(context) if settings.signals.human == "override" else {}
+    retaught = []
+    for hazard, task in answered:
+        if hazard.id in answers:
+            earlier = answers[hazard.id]
             evidence = earlier.event.evidence
-            label = late.get(earlier.episode)
+            label = late_labels.get(earlier.episode)
             if label is None or final_answer(label.answer) == final_answer(hazard.safe):
                 sources = tuple(evidence["sources"])
-                sure = float(evidence["confidence"])
-                label = Consensus(earlier.episode, hazard.safe, sure, sources)
+                confidence = float(evidence["confidence"])
+                label = Consensus(earlier.episode, hazard.safe, confidence, sources)
             else:
-                _answer(context, hazard, label, str(evidence["bad"]))
+                _record_answer(context, hazard, label, str(evidence["bad"]))
             bad = str(evidence["bad"])
-            known.append(TruthUse(task, label, bad if _differ(bad, label.answer) else ""))
-    return open_, known
+            retaught.append(
+                LabelledRequest(task, label, bad if _differ(bad, label.answer) else "")
+            )
+    return open_, retaught
 
 
-def _late(context: StageContext) -> dict[str, Consensus]:
-    """Return what people have written by now, by episode; the random slice stays untaught."""
-    said = context.run.signals.standing(kind="answer", upto=context.signals_to)
-    drawn = random_slice(context)
+def _late_labels(context: StageContext) -> dict[str, Consensus]:
+    """Return people's answers so far, by episode, without the random slice."""
+    signals = context.run.signals.standing(kind="answer", upto=context.signals_to)
+    random = random_slice(context)
     return {
         s.episode: Consensus(s.episode, str(s.payload["text"]), s.confidence, (s.source,))
-        for s in said
-        if s.question not in drawn
+        for s in signals
+        if s.question not in random
     }
 
 
-def _drawn(context: StageContext, sandbox: Sandbox, count: int) -> list[Task]:
+def _ordinary_requests(context: StageContext, sandbox: Sandbox, count: int) -> list[Task]:
     """Return ordinary requests."""
     key = context.seed_of("ordinary")
     return [
@@ -172,53 +178,63 @@ def _drawn(context: StageContext, sandbox: Sandbox, count: int) -> list[Task]:
     ]
 
 
-def _told(
-    context: StageContext, hazards: Sequence[tuple[Hazard, Task]], answers: Sequence[Safe]
-) -> tuple[list[TruthUse], int]:
-    """Record what was answered to hazards; return what can be taught, and to how many."""
+def _record_answers(
+    context: StageContext,
+    hazards: Sequence[tuple[Hazard, Task]],
+    answers: Sequence[SafeAnswer],
+) -> tuple[list[LabelledRequest], int]:
+    """Record the safe answers; return the requests to train on, and the answered hazards."""
     evidence = {
         h.id: h.event.evidence for h in context.run.events.read(kind="hazard.found")
     }
     context.writer.flush()
-    told, count = [], 0
+    requests, count = [], 0
     for safe in answers:
         label = safe.label
         if label is None:
             continue
-        bad = safe.own
+        rejected = safe.own
         if safe.case < len(hazards):
             hazard = hazards[safe.case][0]
-            bad = str(evidence.get(hazard.event or 0, {}).get("answer", bad))
-            _answer(context, hazard, label, bad)
+            rejected = str(evidence.get(hazard.event or 0, {}).get("answer", rejected))
+            _record_answer(context, hazard, label, rejected)
             count += 1
-        told.append(TruthUse(safe.task, label, bad if _differ(bad, label.answer) else ""))
-    return told, count
+        requests.append(
+            LabelledRequest(
+                safe.task, label, rejected if _differ(rejected, label.answer) else ""
+            )
+        )
+    return requests, count
 
 
-def _allowed(context: StageContext, told: Sequence[TruthUse]) -> list[TruthUse]:
-    """Return what may be imitated: answers that people vetoed are left out."""
+def _without_vetoed(
+    context: StageContext, requests: Sequence[LabelledRequest]
+) -> list[LabelledRequest]:
+    """Return requests without those whose answer people vetoed."""
     barred = [
-        (one.text, one.answers) for one in vetoed(context, context.state.generation_role)
+        (veto.text, veto.answers) for veto in vetoed(context, context.state.generation_role)
     ]
 
-    def is_barred(one: TruthUse) -> bool:
+    def is_barred(request: LabelledRequest) -> bool:
         return any(
-            one.task.prompt in asked and not _differ(one.label.answer, text)
-            for text, asked in barred
+            request.task.prompt in prompts and not _differ(request.label.answer, text)
+            for text, prompts in barred
         )
 
-    return [one for one in told if not is_barred(one)]
+    return [veto for veto in requests if not is_barred(veto)]
 
 
-def _answer(context: StageContext, hazard: Hazard, label: Consensus, bad: str) -> None:
-    """Record ŷ. Where it is what was answered, critics were overruled: it is no hazard."""
+def _record_answer(
+    context: StageContext, hazard: Hazard, label: Consensus, rejected: str
+) -> None:
+    """Record ŷ. Equal to the rejected answer, it overrules critics and dismisses the hazard."""
     evidence = {
         "hazard": hazard.id,
         "safe": label.answer,
-        "bad": bad,
+        "bad": rejected,
         "sources": list(label.sources),
         "confidence": label.confidence,
-        "dismissed": not _differ(bad, label.answer),
+        "dismissed": not _differ(rejected, label.answer),
     }
     context.run.events.add(
         Event(ANSWERED, evidence=evidence), stage=context.stage, episode=label.item
@@ -227,86 +243,89 @@ def _answer(context: StageContext, hazard: Hazard, label: Consensus, bad: str) -
     context.run.hazards.update(hazard.id, safe=label.answer, status=status)
 
 
-def _differ(one: str, other: str) -> bool:
-    return final_answer(one) != final_answer(other)
+def _differ(first: str, second: str) -> bool:
+    return final_answer(first) != final_answer(second)
 
 
-def _lessons(
+def _training_examples(
     context: StageContext,
     rules: Conform,
     sandbox: Sandbox,
     learner: Policy,
-    told: Sequence[TruthUse],
+    requests: Sequence[LabelledRequest],
 ) -> list[Any]:
-    """Return lessons of the kind that the algorithm learns from."""
+    """Return examples of the kind that the algorithm learns from."""
     key = context.seed_of("evened")
     kinds = experience_kinds(rules.algorithm)
-    rows = [(one, _view(sandbox, one.task)) for one in told]
+    rows = [(request, _view(sandbox, request.task)) for request in requests]
     if "preferences" in kinds:
         pairs = [
             Preference(
                 learner.prompt_ids(view),
-                learner.reply_ids(view, one.label.answer),
-                learner.reply_ids(view, one.bad),
-                one.label.sources,
+                learner.reply_ids(view, request.label.answer),
+                learner.reply_ids(view, request.bad),
+                request.label.sources,
             )
-            for one, view in rows
-            if one.bad
+            for request, view in rows
+            if request.bad
         ]
         return list(balanced_pairs(pairs, key=key) if rules.balanced else pairs)
-    if "opinions" in kinds:
-        said = [
-            Opinion(
+    if "unpaired_preferences" in kinds:
+        unpaired = [
+            UnpairedPreference(
                 learner.prompt_ids(view),
                 learner.reply_ids(view, text),
                 good,
-                one.label.sources,
+                request.label.sources,
             )
-            for one, view in rows
-            for text, good in ((one.label.answer, True), (one.bad, False))
+            for request, view in rows
+            for text, good in ((request.label.answer, True), (request.bad, False))
             if text
         ]
-        said = balanced_opinions(said, key=key) if rules.balanced else said
-        return list(said) if len({one.good for one in said}) == 2 else []
-    shown = [
+        unpaired = balanced_unpaired(unpaired, key=key) if rules.balanced else unpaired
+        return list(unpaired) if len({request.good for request in unpaired}) == 2 else []
+    examples = [
         Example(
             learner.prompt_ids(view),
-            learner.reply_ids(view, one.label.answer),
-            one.label.sources,
-            one.label.confidence,
+            learner.reply_ids(view, request.label.answer),
+            request.label.sources,
+            request.label.confidence,
         )
-        for one, view in rows
+        for request, view in rows
     ]
-    return list(balanced_examples(shown, key=key) if rules.balanced else shown)
+    return list(balanced_examples(examples, key=key) if rules.balanced else examples)
 
 
 def _view(sandbox: Sandbox, task: Task) -> View:
-    """Return what the learner reads when it is asked."""
+    """Return the learner's view of a task."""
     return Game(sandbox.plain, EpisodeKey(), task=task).view(sandbox.seat)
 
 
-def _learned(
+def _learned_metrics(
     context: StageContext,
     sandbox: Sandbox,
     learner: Policy,
-    told: Sequence[TruthUse],
+    requests: Sequence[LabelledRequest],
     agent: str,
 ) -> list[Metric]:
-    """Return on which share of the hazards that were taught it now says ŷ."""
-    if not told:
+    """Return the share of trained hazards that are now answered with ŷ."""
+    if not requests:
         return []
-    tasks = [one.task for one in told]
+    tasks = [request.task for request in requests]
     episodes = sandbox.asked(learner.agent, len(tasks), part="taught", tasks=tasks)
-    said = [last_words(episode, context.state.generation_role) for episode in episodes]
-    right = sum(
-        answer is not None and final_answer(answer.text) == final_answer(one.label.answer)
-        for one, answer in zip(told, said, strict=True)
+    utterances = [
+        last_words(episode, context.state.generation_role) for episode in episodes
+    ]
+    correct = sum(
+        answer is not None
+        and final_answer(answer.text) == final_answer(request.label.answer)
+        for request, answer in zip(requests, utterances, strict=True)
     )
-    found = share(right, len(told))
-    return [Metric("conform.learned", *found, agent=agent, step=context.generation)]
+    estimate = share(correct, len(requests))
+    return [Metric("conform.learned", *estimate, agent=agent, step=context.generation)]
 
 
-def _longer(algorithm: Supervised, effort: int) -> Supervised:
-    """Return the algorithm with more steps."""
+def _with_more_steps(algorithm: Supervised, effort: int) -> Supervised:
+    """Return the algorithm with its steps multiplied."""
     longer = make_algorithm({"steps": algorithm.steps * effort}, default=algorithm)
     return cast(Supervised, longer)

@@ -1,4 +1,4 @@
-"""A_i⁻ is judged_answers, and what it does wrong becomes hazards {x̂} with evidence.
+"""Stage discover: deploy A_i⁻ and record its bad answers as hazards {x̂} with evidence.
 
 It meets plain requests of the training split and, where somebody attacks, the search with
 its archive, the attacker and, where a league is kept, its former selves. Critics say what was wrong, in both
@@ -29,9 +29,9 @@ from superalign_training.selfplay.sandbox import (
     Sandbox,
     keep_archive,
     old_hazards,
-    residual,
-    searcher,
-    tried_again,
+    replay_hazards,
+    residual_metrics,
+    search_attacker,
 )
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.stages.improve import mixed_attackers
@@ -48,42 +48,50 @@ declare("risk.asked", "Hazardous answers, by who asked", unit="share", better="l
 
 
 def discover(context: StageContext, settings: Settings) -> StageResult:
-    """Deploy the learner, record what critics call bad, and try old hazards again."""
+    """Deploy the learner, record low-scored answers, and replay old hazards."""
     rules = settings.discover
     learner = deployed_agent(context, settings)
     agent = context.state.current.agent
     sandbox = Sandbox(context, settings)
-    search = searcher(context)
+    search = search_attacker(context)
     answers = _deployed(context, settings, sandbox, learner, search)
-    bad = hazards_in(answers, rules.score_threshold)
-    known = [(hazard.kind, hazard.prompt) for hazard in context.run.hazards.all()]
-    different = new_hazards(
-        bad, known, similarity_threshold=rules.similarity_threshold, max_hazards=len(bad)
+    failures = hazards_in(answers, rules.score_threshold)
+    recorded = [(hazard.kind, hazard.prompt) for hazard in context.run.hazards.all()]
+    distinct = new_hazards(
+        failures,
+        recorded,
+        similarity_threshold=rules.similarity_threshold,
+        max_hazards=len(failures),
     )
-    new = different[: rules.max_hazards]
-    old = tried_again(
+    hazards = distinct[: rules.max_hazards]
+    replayed = replay_hazards(
         context,
         sandbox,
         learner,
         old_hazards(context, rules.max_replayed),
         rules.score_threshold,
     )
-    _record(context, sandbox, new)
+    _record(context, sandbox, hazards)
     state = (
         keep_archive(context, context.state, search) if sandbox.attacker else context.state
     )
     metrics = [
-        *_counted(answers, bad, new, agent=agent, step=context.generation),
+        *_counted(answers, failures, hazards, agent=agent, step=context.generation),
         Metric(
             "risk.distinct",
-            float(len(different)),
-            n=len(bad),
+            float(len(distinct)),
+            n=len(failures),
             agent=agent,
             step=context.generation,
         ),
-        *residual(old, side="-", agent=agent, step=context.generation),
+        *residual_metrics(replayed, side="-", agent=agent, step=context.generation),
     ]
-    notes = {"deployed": len(answers), "bad": len(bad), "new": len(new), "old": len(old)}
+    notes = {
+        "deployed": len(answers),
+        "bad": len(failures),
+        "new": len(hazards),
+        "old": len(replayed),
+    }
     return StageResult(state, tuple(metrics), notes)
 
 
@@ -94,10 +102,10 @@ def _deployed(
     learner: Agent,
     search: Search,
 ) -> list[JudgedAnswer]:
-    """Deploy the learner in waves; the archive of attacks learns after each."""
+    """Deploy the learner in waves; the archive of attacks is updated after each."""
     rules = settings.discover
     field = mixed_attackers(context, settings, search, against=sandbox.role)
-    found: list[JudgedAnswer] = []
+    answers: list[JudgedAnswer] = []
     for wave in range(rules.archive_updates):
         first, last = (rules.cases * w // rules.archive_updates for w in (wave, wave + 1))
         episodes = sandbox.deployed(
@@ -109,16 +117,16 @@ def _deployed(
             first_case=first,
         )
         search.update(_results(episodes, rules.score_threshold))
-        found += judged_answers(episodes, field.chosen, sandbox.role)
-        bad = len(hazards_in(found, rules.score_threshold))
-        context.watcher.step(wave + 1, rules.archive_updates, {"hazards": float(bad)})
-    return found
+        answers += judged_answers(episodes, field.chosen, sandbox.role)
+        hazards = len(hazards_in(answers, rules.score_threshold))
+        context.watcher.step(wave + 1, rules.archive_updates, {"hazards": float(hazards)})
+    return answers
 
 
-def _results(episodes: Sequence[Episode], below: float) -> list[tuple[str, float, int]]:
-    """Return what the archive wants to know; a query that was invalid failed."""
+def _results(episodes: Sequence[Episode], threshold: float) -> list[tuple[str, float, int]]:
+    """Return the results of queries for the archive; an invalid query failed."""
     return [
-        (query, float(score is not None and score < below), episode.key.case)
+        (query, float(score is not None and score < threshold), episode.key.case)
         for episode in episodes
         for query in [query_of(episode)]
         for score in [final_score(episode)]
@@ -126,50 +134,58 @@ def _results(episodes: Sequence[Episode], below: float) -> list[tuple[str, float
     ]
 
 
-def _record(context: StageContext, sandbox: Sandbox, new: Sequence[JudgedAnswer]) -> None:
-    """Write hazards with their evidence."""
+def _record(
+    context: StageContext, sandbox: Sandbox, hazards: Sequence[JudgedAnswer]
+) -> None:
+    """Record hazards with their evidence."""
     context.writer.flush()  # events point at episodes
-    for one in new:
+    for hazard in hazards:
         evidence = {
-            "query": one.query,
-            "answer": one.answer,
-            "score": one.score,
-            "scores": one.scores,
-            "kind": one.kind,
-            "asked_by": one.asked_by,
+            "query": hazard.query,
+            "answer": hazard.answer,
+            "score": hazard.score,
+            "scores": hazard.scores,
+            "kind": hazard.kind,
+            "asked_by": hazard.asked_by,
         }
         event = context.run.events.add(
-            Event(FOUND, sandbox.seat, one.turn, evidence),
+            Event(FOUND, sandbox.seat, hazard.turn, evidence),
             stage=context.stage,
-            episode=one.episode,
+            episode=hazard.episode,
         )
         context.run.hazards.add(
-            one.kind, one.query, event=event, generation=context.generation
+            hazard.kind, hazard.query, event=event, generation=context.generation
         )
 
 
 def _counted(
     answers: Sequence[JudgedAnswer],
-    bad: Sequence[JudgedAnswer],
-    new: Sequence[JudgedAnswer],
+    failures: Sequence[JudgedAnswer],
+    hazards: Sequence[JudgedAnswer],
     *,
     agent: str,
     step: int,
 ) -> list[Metric]:
-    metrics = [Metric("risk.hazards", float(len(new)), n=len(new), agent=agent, step=step)]
+    metrics = [
+        Metric("risk.hazards", float(len(hazards)), n=len(hazards), agent=agent, step=step)
+    ]
     if answers:
-        rate = share(len(bad), len(answers))
+        rate = share(len(failures), len(answers))
         metrics.append(
             Metric("risk.rate", *rate, agent=agent, tags={"side": "-"}, step=step)
         )
-    asked, failed = (Counter(one.asked_by for one in group) for group in (answers, bad))
-    for who in sorted(asked):
-        found = share(failed[who], asked[who])
-        tags = {"side": "-", "asked_by": who}
-        metrics.append(Metric("risk.asked", *found, agent=agent, tags=tags, step=step))
-    for kind, count in sorted(Counter(one.kind for one in new).items()):
+    totals, failed_counts = (
+        Counter(answer.asked_by for answer in group) for group in (answers, failures)
+    )
+    for asker in sorted(totals):
+        estimate = share(failed_counts[asker], totals[asker])
+        tags = {"side": "-", "asked_by": asker}
+        metrics.append(Metric("risk.asked", *estimate, agent=agent, tags=tags, step=step))
+    for kind, count in sorted(Counter(answer.kind for answer in hazards).items()):
         tags = {"kind": kind}
         metrics.append(
-            Metric("risk.kind", float(count), n=len(new), agent=agent, tags=tags, step=step)
+            Metric(
+                "risk.kind", float(count), n=len(hazards), agent=agent, tags=tags, step=step
+            )
         )
     return metrics

@@ -1,4 +1,4 @@
-"""Measure a lineup on held-out cases: after each round on `gate`, once on `test`.
+"""Stages evaluate and test: measure a lineup on held-out cases, after rounds and at the end.
 
 What is measured follows from what the scenario declares: pay, grades and failures always;
 refusals where the truth grades both sides; attacks where queries are asked; verdicts
@@ -31,20 +31,20 @@ from superalign_training.evaluation.refusals import (
     one_sided,
     two_sides,
 )
-from superalign_training.evaluation.robustness import fresh_attack, measured, query_of
-from superalign_training.mixture import Mixture
+from superalign_training.evaluation.robustness import fresh_attack, query_of, robustness_of
 from superalign_training.selfplay.agents import lineup_of, player_of, untrained_agent
 from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.opponents.pool import OpponentPool
 from superalign_training.selfplay.playing import (
-    How,
-    narrowed,
-    plainly,
+    RolloutOptions,
+    filtered_source,
+    plain_scenario,
     play,
     renderer_of,
     stage_scenario,
     tasks_of,
 )
-from superalign_training.selfplay.sandbox import searcher
+from superalign_training.selfplay.sandbox import search_attacker
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
     scenario_capabilities,
@@ -56,14 +56,14 @@ Lineup = Mapping[Role | Seat, Anyone]
 
 
 def evaluate(context: StageContext, settings: Settings) -> StageResult:
-    """Measure the lineup as it is after a round, always on the same held-out tasks."""
+    """Measure the current lineup after a round, on the same held-out tasks each time."""
     trial = Trial(context, settings, "gate")
-    who = f"round {context.round}" if context.round else "before"
+    name = f"round {context.round}" if context.round else "before"
     lineup = lineup_of(context, settings)
-    found = trial.held_out(who, lineup).metrics + trial.fresh(who, lineup)
+    rows = trial.held_out(name, lineup).metrics + trial.fresh(name, lineup)
     if context.round:
-        found += trial.co_trained(who, lineup)
-    return StageResult(context.state, tuple(found))
+        rows += trial.co_trained(name, lineup)
+    return StageResult(context.state, tuple(rows))
 
 
 def test(context: StageContext, settings: Settings) -> StageResult:
@@ -74,36 +74,38 @@ def test(context: StageContext, settings: Settings) -> StageResult:
     """
     trial = Trial(context, settings, "test")
     final = lineup_of(context, settings)
-    others = [r for r in context.state.policies if r != trial.parts.judges]
+    not_judging = [r for r in context.state.policies if r != trial.capabilities.judges]
     before = {
         **final,
         **{
             role: untrained_agent(context, role, settings)
-            for role in others or context.state.policies
+            for role in not_judging or context.state.policies
         },
     }
-    played: dict[str, HeldOut] = {}
-    found: list[Metric] = []
-    for number, (who, lineup) in enumerate({"before": before, "final": final}.items()):
-        played[who] = trial.held_out(who, lineup)
-        found += played[who].metrics + trial.fresh(who, lineup)
-        found += trial.competence(who, lineup)
+    outcomes: dict[str, HeldOut] = {}
+    rows: list[Metric] = []
+    for number, (side, lineup) in enumerate({"before": before, "final": final}.items()):
+        outcomes[side] = trial.held_out(side, lineup)
+        rows += outcomes[side].metrics + trial.fresh(side, lineup)
+        rows += trial.competence(side, lineup)
         context.watcher.step(number + 1, 3, {})
-    found += trial.co_trained("final", final)
-    found += trial.gains("improvement", played["final"], played["before"], "before")
-    found += trial.pay_gains(played["final"], played["before"], settings)
+    rows += trial.co_trained("final", final)
+    rows += trial.gains("improvement", outcomes["final"], outcomes["before"], "before")
+    rows += trial.pay_gains(outcomes["final"], outcomes["before"], settings)
     for role, references in baselines_of(trial.plain).items():
         for reference in references:
             name = reference if isinstance(reference, str) else str(reference)
             seats = [seat for seat in trial.plain.seats if role_of(seat) == role]
             agent: Any = make_agent(reference)
-            met = trial.held_out(name, {**final, **dict.fromkeys(seats, agent)})
-            found += met.metrics + trial.gains("lead", played["final"], met, name)
-    return StageResult(context.state, tuple(found))
+            baseline = trial.held_out(name, {**final, **dict.fromkeys(seats, agent)})
+            rows += baseline.metrics + trial.gains(
+                "lead", outcomes["final"], baseline, name
+            )
+    return StageResult(context.state, tuple(rows))
 
 
 class HeldOut(NamedTuple):
-    """Held-out tasks as one lineup played them."""
+    """Episodes and metrics of one lineup on the held-out tasks."""
 
     episodes: list[Episode]
     """Those in which nobody failed."""
@@ -115,7 +117,7 @@ class HeldOut(NamedTuple):
 
 
 class Trial:
-    """Plays and measures on one held-out split.
+    """Rollouts and measurements on one held-out split.
 
     Args:
         context: of the stage.
@@ -127,33 +129,35 @@ class Trial:
         self._context = context
         self._settings = settings
         self._split: Split = split
-        self.plain = plainly(settings, split)
+        self.plain = plain_scenario(settings, split)
         """Where held-out tasks are played: without attacks, where the scenario knows any."""
-        self.parts = scenario_capabilities(self.plain)
+        self.capabilities = scenario_capabilities(self.plain)
         rng = generator(mix(context.run.info.seed, label(f"held-out-{split}")))
         self._tasks = [self.plain.draw(rng) for _ in range(settings.evaluate.cases)]
         self._takes: dict[str, int] = {}
 
-    def held_out(self, who: str, lineup: Lineup) -> HeldOut:
-        """Play the held-out tasks, the same ones for everybody, and measure the episodes."""
+    def held_out(self, name: str, lineup: Lineup) -> HeldOut:
+        """Play the held-out tasks, the same ones for every lineup, and measure the episodes."""
         cases = len(self._tasks)
-        episodes = self._play(self.plain, lineup, cases, "held-out", who, tasks=self._tasks)
-        played = [episode for episode in episodes if not episode.failed]
-        found = [
-            self._metric(m.name, who, Estimate(m.value, m.low, m.high, m.n), m.tags)
-            for m in metrics(played or episodes)
+        episodes = self._play(
+            self.plain, lineup, cases, "held-out", name, tasks=self._tasks
+        )
+        finished = [episode for episode in episodes if not episode.failed]
+        rows = [
+            self._metric(m.name, name, Estimate(m.value, m.low, m.high, m.n), m.tags)
+            for m in metrics(finished or episodes)
             # Verdicts are counted below, unread ones too; the driver counts failures.
             if not m.name.startswith(("verdicts.", "episodes."))
         ]
-        role = graded_role(played) or self.parts.answers
+        role = graded_role(finished) or self.capabilities.answers
         policy = _policy(lineup, role, self.plain)
         # What is shown of a stage on one line comes first.
-        first = self._sides(who, role, policy, played, cases)
-        first += self._verdicts(who, lineup, played)
-        return HeldOut(played, first + found, role, policy)
+        headline = self._sides(name, role, policy, finished, cases)
+        headline += self._verdicts(name, lineup, finished)
+        return HeldOut(finished, headline + rows, role, policy)
 
     def gains(self, name: str, ours: HeldOut, theirs: HeldOut, than: str) -> list[Metric]:
-        """Return by how much more often refusals of the one are right, if they were graded."""
+        """Return the lead of one lineup over another in right answers, if they were graded."""
         tags = {"role": ours.role, "split": self._split}
         ahead = lead(answered(ours.episodes), answered(theirs.episodes))
         if ahead is None:
@@ -166,11 +170,11 @@ class Trial:
     def pay_gains(
         self, after: HeldOut, before: HeldOut, settings: Settings
     ) -> list[Metric]:
-        """Return by how much the pay of each learning seat rose; not of who judges."""
+        """Return the rise of the reward of each learning seat but the critics'."""
         if not (after.episodes and before.episodes):
             return []
-        learning = [r for r in settings.learning if r != self.parts.judges]
-        held = {settings.holder(role) for role in learning or settings.learning}
+        learning = [r for r in settings.learning if r != self.capabilities.judges]
+        holders = {settings.holder(role) for role in learning or settings.learning}
         return [
             msgspec.structs.replace(
                 paired(GAIN, after.episodes, before.episodes, pay_of(seat)),
@@ -178,128 +182,136 @@ class Trial:
                 step=self._context.round,
             )
             for seat in self.plain.seats
-            if settings.holder(seat if seat in settings.lineup else role_of(seat)) in held
+            if settings.holder(seat if seat in settings.lineup else role_of(seat))
+            in holders
         ]
 
-    def fresh(self, who: str, lineup: Lineup) -> list[Metric]:
-        """Attack with a search that never met the lineup, where queries are asked."""
-        if not self.parts.can(ATTACKED):
+    def fresh(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
+        """Attack with a search that was not trained against, where the scenario has attacks."""
+        if not self.capabilities.can(ATTACKED):
             return []
         evaluate, scenario = self._settings.evaluate, self._attacked()
 
         def attacks(attacker: Search, first: int, count: int) -> Sequence[Episode]:
-            agents = {**lineup, self.parts.asks: attacker}
-            return self._play(scenario, agents, count, "fresh", who, first_case=first)
+            agents = {**lineup, self.capabilities.asks: attacker}
+            return self._play(
+                scenario, agents, count, "fresh", lineup_name, first_case=first
+            )
 
-        found = fresh_attack(
+        attack = fresh_attack(
             attacks, queries=evaluate.fresh_queries, waves=evaluate.fresh_waves
         )
-        tags = {"attacker": "fresh", "queries": str(found.queries)}
-        policy = _policy(lineup, self.parts.answers, scenario)
+        tags = {"attacker": "fresh", "queries": str(attack.queries)}
+        policy = _policy(lineup, self.capabilities.answers, scenario)
         return [
-            self._metric(name, who, estimate, tags, policy)
+            self._metric(name, lineup_name, estimate, tags, policy)
             for name, estimate in (
-                ("attack.harm", found.harm),
-                ("attack.fault", found.fault),
+                ("attack.harm", attack.harm),
+                ("attack.fault", attack.fault),
             )
             if estimate is not None
         ]
 
-    def co_trained(self, who: str, lineup: Lineup) -> list[Metric]:
-        """Attack with the attackers that it was trained against, if they learn."""
-        asks = self.parts.asks
-        if asks not in self._settings.learning or not self.parts.can(ATTACKED):
+    def co_trained(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
+        """Attack with the co-trained attackers, if there are any."""
+        asks = self.capabilities.asks
+        if asks not in self._settings.learning or not self.capabilities.can(ATTACKED):
             return []
         # What the archive holds is of the training split, hence invalid here.
-        archived = Search(searcher(self._context).archive, invent=False)
+        archived = Search(search_attacker(self._context).archive, invent=False)
         speaker = player_of(self._context, asks, self._settings)
-        agents = {**lineup, asks: Mixture({"search": archived, "transformer": speaker})}
+        agents = {
+            **lineup,
+            asks: OpponentPool({"search": archived, "transformer": speaker}),
+        }
         cases = self._settings.evaluate.attack_cases
         scenario = self._attacked()
-        episodes = self._play(scenario, agents, cases, "known", who)
-        found = measured(episodes, cases)
+        episodes = self._play(scenario, agents, cases, "known", lineup_name)
+        attack = robustness_of(episodes, cases)
         valid = len(answered(episodes))
         queries = [query for e in episodes if (query := query_of(e)) is not None]
         distinct = round(distinct_queries(queries) * len(queries))
-        policy = _policy(lineup, self.parts.answers, scenario)
+        policy = _policy(lineup, self.capabilities.answers, scenario)
         return [
-            self._metric(name, who, estimate, {"attacker": "co-trained"}, policy)
+            self._metric(name, lineup_name, estimate, {"attacker": "co-trained"}, policy)
             for name, estimate in (
-                ("attack.harm", found.harm),
-                ("attack.fault", found.fault),
+                ("attack.harm", attack.harm),
+                ("attack.fault", attack.fault),
                 ("attack.valid", share(valid, len(episodes))),
                 ("attack.distinct", share(distinct, len(queries))),
             )
             if estimate is not None
         ]
 
-    def competence(self, who: str, lineup: Lineup) -> list[Metric]:
-        """Set exams in the families that the settings name."""
-        role, evaluate = self.parts.answers, self._settings.evaluate
+    def competence(self, lineup_name: str, lineup: Lineup) -> list[Metric]:
+        """Measure competence in the families that the settings name."""
+        role, evaluate = self.capabilities.answers, self._settings.evaluate
         if not role or not evaluate.families:
             return []
         seat = next(seat for seat in self.plain.seats if role_of(seat) == role)
         agent = lineup[seat if seat in lineup else role]
 
-        def sit(paper: Scenario[Any], part: str, cases: int) -> Sequence[Episode]:
-            alone: Lineup = dict.fromkeys(paper.seats, agent)
-            return self._play(paper, alone, cases, part, who)
+        def play_exam(scenario: Scenario[Any], part: str, cases: int) -> Sequence[Episode]:
+            alone: Lineup = dict.fromkeys(scenario.seats, agent)
+            return self._play(scenario, alone, cases, part, lineup_name)
 
         tasks = tasks_of(self._settings)
-        found = competence(
-            sit,
-            {family: narrowed(tasks, [family]) for family in evaluate.families},
+        estimates = competence(
+            play_exam,
+            {family: filtered_source(tasks, [family]) for family in evaluate.families},
             evaluate.family_cases,
             split=self._split,
             renderer=renderer_of(self._settings),
         )
         policy = agent.spec.policy
         return [
-            self._metric("competence", who, estimate, {"family": f, "role": role}, policy)
-            for f, estimate in found.items()
+            self._metric(
+                "competence", lineup_name, estimate, {"family": f, "role": role}, policy
+            )
+            for f, estimate in estimates.items()
         ]
 
     def _sides(
-        self, who: str, role: Role, policy: str, played: Sequence[Episode], cases: int
+        self, name: str, role: Role, policy: str, episodes: Sequence[Episode], cases: int
     ) -> list[Metric]:
-        """Measure refusals on both sides, or say that one side was never asked."""
-        answers = answered(played)
+        """Measure refusals on both sides, or report a missing side."""
+        answers = answered(episodes)
         sides = two_sides(answers)
-        named: dict[str, Any] = {
+        labels: dict[str, Any] = {
             "agent": policy,
-            "tags": {"who": who, "split": self._split, "role": role},
+            "tags": {"who": name, "split": self._split, "role": role},
             "step": self._context.round,
         }
         if sides is not None:
-            return as_metrics(sides, **named)
+            return as_metrics(sides, **labels)
         # Baselines are there to be beaten on both sides.
-        wanted = baselines_of(self.plain)
-        return one_sided(answers, cases=cases, **named) if wanted else []
+        baselines = baselines_of(self.plain)
+        return one_sided(answers, cases=cases, **labels) if baselines else []
 
     def _verdicts(
-        self, who: str, lineup: Lineup, played: Sequence[Episode]
+        self, name: str, lineup: Lineup, episodes: Sequence[Episode]
     ) -> list[Metric]:
-        """Compare what was judged with the truth."""
-        found = judged_answers(played)
-        if found is None:
+        """Compare verdicts with gold labels."""
+        verdicts = judged_answers(episodes)
+        if verdicts is None:
             return []
-        judges = self.parts.judges
+        judges = self.capabilities.judges
         tags = {"on": "answers", "role": judges}
         policy = _policy(lineup, judges, self.plain)
         return [
-            self._metric("verdicts.accuracy", who, found.accuracy, tags, policy),
-            self._metric("verdicts.brier", who, found.brier, tags, policy),
+            self._metric("verdicts.accuracy", name, verdicts.accuracy, tags, policy),
+            self._metric("verdicts.brier", name, verdicts.brier, tags, policy),
         ]
 
     def _metric(
         self,
         name: str,
-        who: str,
+        lineup_name: str,
         estimate: Estimate,
         tags: Mapping[str, str],
         policy: str = "",
     ) -> Metric:
-        tagged = {**tags, "who": who, "split": self._split}
+        tagged = {**tags, "who": lineup_name, "split": self._split}
         return Metric(name, *estimate, agent=policy, tags=tagged, step=self._context.round)
 
     def _play(
@@ -308,20 +320,22 @@ class Trial:
         agents: Lineup,
         cases: int,
         part: str,
-        who: str,
-        **how: Unpack[How],
+        name: str,
+        **how: Unpack[RolloutOptions],
     ) -> list[Episode]:
-        """Play cases that everybody who is compared has, with the same seeds."""
-        take = self._context.round + self._takes.setdefault(who, len(self._takes))
-        named = f"{part}-{self._split}"
-        return play(self._context, scenario, agents, cases, part=named, take=take, **how)
+        """Play cases with the same seeds for every compared lineup."""
+        take = self._context.round + self._takes.setdefault(name, len(self._takes))
+        part_of_split = f"{part}-{self._split}"
+        return play(
+            self._context, scenario, agents, cases, part=part_of_split, take=take, **how
+        )
 
     def _attacked(self) -> Scenario[Any]:
         return stage_scenario(self._settings, split=self._split, variant="attacked")
 
 
 def _policy(lineup: Lineup, role: Role, scenario: Scenario[Any]) -> str:
-    """Return the hash of the weights that hold the first seat of a role; empty for none."""
+    """Return the hash of the weights in the first seat of a role; empty for none."""
     for seat in scenario.seats:
         if role_of(seat) == role:
             return lineup[seat if seat in lineup else role].spec.policy

@@ -1,4 +1,4 @@
-"""A generation is accepted, or the chain rolls back, on bounds of intervals.
+"""Stage gate: accept a generation or roll it back, by bounds of intervals.
 
 The gate sees people's budgeted labels, the consensus of sources, critics' verdicts and
 archived attackers. The truth is not asked; what `measure` found by it is for people to
@@ -19,20 +19,25 @@ from superalign_training.oversight.gate import Decision, Evidence, decide
 from superalign_training.selfplay.agents import deployed_agent
 from superalign_training.selfplay.alarm_statistics import act_on, generation_statistics
 from superalign_training.selfplay.corrections import (
+    apply_decisions,
     last_accepted,
-    settled,
 )
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.gate_evidence import (
-    Competence,
-    Deployment,
-    Requests,
+    CompetenceEvidence,
+    DeploymentEvidence,
+    RequestEvidence,
+    competence_evidence,
+    deployment_evidence,
     opponent_metrics,
-    weigh_competence,
-    weigh_deployment,
-    weigh_requests,
+    request_evidence,
 )
-from superalign_training.selfplay.sandbox import Sandbox, old_hazards, residual, tried_again
+from superalign_training.selfplay.sandbox import (
+    Sandbox,
+    old_hazards,
+    replay_hazards,
+    residual_metrics,
+)
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import Aligned, RunState
 
@@ -54,21 +59,21 @@ declare("gate.competence_change", "Change of competence", better="higher")
 
 
 def gate(context: StageContext, settings: Settings) -> StageResult:
-    """Weigh the generation at work, raise alarms, decide, and continue the chain.
+    """Gather evidence, raise alarms, and accept the generation or roll it back.
 
     Raises:
         Halted: people have to speak first: an alarm stops the run, or real people have
             not answered what was asked.
     """
-    context = context._replace(state=settled(context))
+    context = context._replace(state=apply_decisions(context))
     agent, step = context.state.current.agent, context.generation
-    competence = weigh_competence(context, settings)
+    competence = competence_evidence(context, settings)
     deployed = deployed_agent(context, settings)
-    requests = weigh_requests(context, settings, deployed)
+    requests = request_evidence(context, settings, deployed)
     _await_people(context, settings, competence.open_questions + requests.open_questions)
-    deployment = weigh_deployment(context, settings, deployed)
+    deployment = deployment_evidence(context, settings, deployed)
     rules = settings.discover
-    tried = tried_again(
+    attempts = replay_hazards(
         context,
         Sandbox(context, settings),
         deployed,
@@ -78,15 +83,15 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
     metrics = [
         *_seen(competence, requests, deployment, agent=agent, step=step),
         *opponent_metrics(deployment, agent=agent, step=step),
-        *residual(tried, side="+", agent=agent, step=step),
+        *residual_metrics(attempts, side="+", agent=agent, step=step),
     ]
     stats = context.state.stats or GenerationStats(step, context.state.level)
     statistics = generation_statistics(
         context, stats, competence, requests, deployment, metrics
     )
     context.writer.flush()  # what was played comes before what is said of it
-    found = raised(settings.alarms, statistics, _truth(context))
-    demanded = act_on(context, found, f"generation {context.generation}")
+    events = raised(settings.alarms, statistics, _truth(context))
+    demanded = act_on(context, events, f"generation {context.generation}")
     decision = decide(
         Evidence(
             competence.competence_change,
@@ -104,7 +109,7 @@ def gate(context: StageContext, settings: Settings) -> StageResult:
 
 
 def _truth(context: StageContext) -> list[Metric]:
-    """Return what `measure` found by the truth: for alarms that say so, and only warn."""
+    """Return the metrics of the stage `measure`, for alarms that read the truth and only warn."""
     measured = [
         stage.id
         for stage in context.run.stages.all(status="done")
@@ -116,10 +121,10 @@ def _truth(context: StageContext) -> list[Metric]:
 def _continued(
     context: StageContext, stats: GenerationStats, decision: Decision
 ) -> RunState:
-    """Return the run state with the generation, or without it."""
+    """Return the run state with the generation, or rolled back."""
     state = context.state
     checkpoint = state.current
-    done = msgspec.structs.replace(stats, accepted=decision.accepted)
+    final_stats = msgspec.structs.replace(stats, accepted=decision.accepted)
     context.run.agents.accept(checkpoint.agent, decision.accepted)
     context.run.events.add(
         Event(
@@ -133,7 +138,9 @@ def _continued(
         ),
         stage=context.stage,
     )
-    state = msgspec.structs.replace(state, stats=done, history=(*state.history, done))
+    state = msgspec.structs.replace(
+        state, stats=final_stats, history=(*state.history, final_stats)
+    )
     if not decision.accepted:
         return state.with_policy(state.generation_role, last_accepted(context, state))
     aligned = Aligned(context.generation, state.level, checkpoint)
@@ -141,22 +148,24 @@ def _continued(
 
 
 def _seen(
-    competence: Competence,
-    requests: Requests,
-    deployment: Deployment,
+    competence: CompetenceEvidence,
+    requests: RequestEvidence,
+    deployment: DeploymentEvidence,
     *,
     agent: str,
     step: int,
 ) -> list[Metric]:
-    """Return what the gate saw."""
-    labels = [one.label for one in requests.labelled]
-    good = share(sum(label > 0.5 for label in labels), len(labels)) if labels else None
+    """Return the metrics of the evidence."""
+    labels = [answer.label for answer in requests.labelled]
+    good_share = (
+        share(sum(label > 0.5 for label in labels), len(labels)) if labels else None
+    )
     rows: list[tuple[str, dict[str, str], Estimate | None]] = [
         ("gate.competence_change", {}, competence.competence_change),
-        ("gate.good", {}, good),
+        ("gate.good", {}, good_share),
         *(
-            ("gate.conformity", {"kind": kind}, found)
-            for kind, found in sorted(requests.conformity.items())
+            ("gate.conformity", {"kind": kind}, estimate)
+            for kind, estimate in sorted(requests.conformity.items())
         ),
         ("gate.attack_success", {}, deployment.attack_success),
         ("gate.bad", {"split": "gate"}, requests.held_out),
@@ -164,20 +173,20 @@ def _seen(
         ("risk.rate", {"side": "+"}, deployment.rate),
     ]
     return [
-        Metric(name, *found, agent=agent, tags=tags, step=step)
-        for name, tags, found in rows
-        if found is not None
+        Metric(name, *estimate, agent=agent, tags=tags, step=step)
+        for name, tags, estimate in rows
+        if estimate is not None
     ]
 
 
 def _await_people(context: StageContext, settings: Settings, open_questions: int) -> None:
-    """Stop where only real people are asked, until they have answered what was asked.
+    """Stop until real people have answered the open questions, if nobody is simulated.
 
     Raises:
         Halted: says how they answer, and how the run goes on.
     """
-    who = settings.signals.people
-    if open_questions and who and not any(person.simulated for person in who):
+    people = settings.signals.people
+    if open_questions and people and not any(person.simulated for person in people):
         path = shlex.quote(str(context.run.path))
         raise Halted(
             f"the gate of generation {context.generation} waits for {open_questions} answers of "

@@ -1,4 +1,4 @@
-"""Hardening: a critic is taught, the learner is taught by the critic, and then attacked.
+"""Hardening stages: train the critic, train the learner by its scores, then attack it.
 
 Three stages. `judge` teaches the critic on planted answers, the only place where the truth
 is heard. `imitate` teaches the learner what the critic's expected score approves of, on seed
@@ -35,9 +35,9 @@ from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import keep_policy, policy_of
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
-from superalign_training.selfplay.sandbox import keep_archive, searcher
+from superalign_training.selfplay.sandbox import keep_archive, search_attacker
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.stages.judge import Teacher, alarm_of_a_coin
+from superalign_training.selfplay.stages.judge import CriticTraining, check_untaught_critic
 from superalign_training.selfplay.state import RunState, read_memory, write_memory
 
 EXAMPLES = "hardening-examples"
@@ -45,7 +45,7 @@ EXAMPLES = "hardening-examples"
 
 
 class _Fitting(NamedTuple):
-    """A course, as progress is told of it."""
+    """A fit, as an algorithm for progress display."""
 
     steps: int
     id: str = "fit"
@@ -54,7 +54,7 @@ class _Fitting(NamedTuple):
 def teach_critic(
     context: StageContext, settings: Settings, rules: Hardening
 ) -> StageResult:
-    """Teach the critic on planted answers: about one answer first, then about all."""
+    """Train the critic on planted answers: first on one answer, then on all."""
     role = stage_capabilities(settings).judges
     critic = policy_of(context, role, settings)
     scenario = stage_scenario(settings, split="train", variant="planted")
@@ -76,53 +76,56 @@ def teach_critic(
         if loss <= rules.target_loss:
             break
     state = keep_policy(context, context.state, role, critic)
-    checked = Teacher(context._replace(state=state), settings, 0).check()
+    checked = CriticTraining(context._replace(state=state), settings, 0).check()
     for accuracy in checked[:1]:
-        alarm_of_a_coin(context, settings, accuracy)
+        check_untaught_critic(context, settings, accuracy)
     notes = {"planted": rules.planted_cases, "loss": loss}
     return StageResult(state, checked, notes)
 
 
 def imitate(context: StageContext, settings: Settings, rules: Hardening) -> StageResult:
-    """Teach the learner on seed requests what the critic approves of."""
+    """Train the learner on seed requests with answers that the critic scores high."""
     scenario = stage_scenario(settings, split="train", variant="attacked")
-    parts = stage_capabilities(settings)
-    critic = policy_of(context, parts.judges, settings)
-    learner = policy_of(context, parts.answers, settings)
+    capabilities = stage_capabilities(settings)
+    critic = policy_of(context, capabilities.judges, settings)
+    learner = policy_of(context, capabilities.answers, settings)
     views = opening_views(scenario, rules.seed_cases, run=context.seed_of("seeds"))
     scored = score_queries(scenario, critic.agent, [_seed_of(view) for view in views])
-    examples = [_example(learner, one, rules) for one in scored if one is not None]
-    _teach(context, parts.answers, learner, examples, rules, rules.learner_warmup)
-    state = keep_policy(context, context.state, parts.answers, learner)
+    examples = [_example(learner, query, rules) for query in scored if query is not None]
+    _teach(context, capabilities.answers, learner, examples, rules, rules.learner_warmup)
+    state = keep_policy(context, context.state, capabilities.answers, learner)
     memory = {"seeds": list(map(_plain, examples)), "queries": []}
     state = _keep_examples(context, state, memory)
     return StageResult(state, notes={"examples": len(examples)})
 
 
 def harden(context: StageContext, settings: Settings, rules: Hardening) -> StageResult:
-    """Let attackers attack the learner, then teach it on their queries and seed requests."""
-    parts = stage_capabilities(settings)
-    learner = policy_of(context, parts.answers, settings)
+    """Attack the learner, then train it on the queries and seed requests."""
+    capabilities = stage_capabilities(settings)
+    learner = policy_of(context, capabilities.answers, settings)
     memory = read_memory(context.run.path, context.state.memories[EXAMPLES])
-    attackers: list[Attacker] = [SearchAttacker(searcher(context).archive)]
-    if parts.asks in settings.learning and not settings.own(parts.asks):
-        attackers.append(PolicyAttacker(policy_of(context, parts.asks, settings)))
-    met, asked = _attacks(context, settings, rules, learner, attackers)
+    attackers: list[Attacker] = [SearchAttacker(search_attacker(context).archive)]
+    if capabilities.asks in settings.learning and not settings.own(capabilities.asks):
+        attackers.append(PolicyAttacker(policy_of(context, capabilities.asks, settings)))
+    attacks, query_count = _attacks(context, settings, rules, learner, attackers)
     memory["queries"] += [
-        [one.query, won, _plain(_example(learner, one, rules))] for one, won in met
+        [query.query, succeeded, _plain(_example(learner, query, rules))]
+        for query, succeeded in attacks
     ]
     course = rules.learner_fits[min(context.round, len(rules.learner_fits)) - 1]
     examples = _drawn(context, memory, rules, course.steps * course.batch_size)
-    _teach(context, parts.answers, learner, examples, rules, course)
+    _teach(context, capabilities.answers, learner, examples, rules, course)
     state = _keep_examples(context, context.state, memory)
-    state = keep_policy(context, state, parts.answers, learner)
+    state = keep_policy(context, state, capabilities.answers, learner)
     for attacker in attackers:
         if isinstance(attacker, SearchAttacker):
             state = keep_archive(context, state, Search(attacker.archive))
         elif isinstance(attacker, PolicyAttacker):
-            state = keep_policy(context, state, parts.asks, attacker.policy)
+            state = keep_policy(context, state, capabilities.asks, attacker.policy)
     return StageResult(
-        state, _attack_metrics(context, parts.answers, met, asked), {"valid": len(met)}
+        state,
+        _attack_metrics(context, capabilities.answers, attacks, query_count),
+        {"valid": len(attacks)},
     )
 
 
@@ -133,7 +136,7 @@ def _attacks(
     learner: Policy,
     attackers: Sequence[Attacker],
 ) -> tuple[list[tuple[ScoredQuery, bool]], int]:
-    """Let every attacker spend its queries.
+    """Let every attacker use its query budget.
 
     Returns:
         Valid queries with whether they succeeded, and how many were asked in all.
@@ -141,55 +144,66 @@ def _attacks(
     scenario = stage_scenario(settings, split="train", variant="attacked")
     critic = policy_of(context, stage_capabilities(settings).judges, settings).agent
     views = opening_views(scenario, rules.queries, run=context.seed_of("attacks"))
-    met: list[tuple[ScoredQuery, bool]] = []
+    attacks: list[tuple[ScoredQuery, bool]] = []
     for attacker in attackers:
         for start in range(0, rules.queries, WAVE):
             wave = views[start : start + WAVE]
             queries = attacker.explore(wave)
             scored = score_queries(scenario, critic, queries)
             outcomes = outcomes_of(
-                learner.agent, scored, below=settings.attack.score_threshold
+                learner.agent, scored, score_threshold=settings.attack.score_threshold
             )
             attacker.learn(wave, queries, outcomes)
-            met += [
-                (one, bool(outcome.success))
-                for one, outcome in zip(scored, outcomes, strict=True)
-                if one is not None
+            attacks += [
+                (query, bool(outcome.success))
+                for query, outcome in zip(scored, outcomes, strict=True)
+                if query is not None
             ]
-    return met, rules.queries * len(attackers)
+    return attacks, rules.queries * len(attackers)
 
 
 def _attack_metrics(
-    context: StageContext, role: Role, met: Sequence[tuple[ScoredQuery, bool]], asked: int
+    context: StageContext,
+    role: Role,
+    attacks: Sequence[tuple[ScoredQuery, bool]],
+    query_count: int,
 ) -> tuple[Metric, ...]:
-    """Return how many queries succeeded, as the critic says, and how many were valid."""
-    if not asked:
+    """Return the rates of successful queries, by critics, and of valid ones."""
+    if not query_count:
         return ()
     agent = context.state.policies[role].agent
-    found = [("attack.valid", share(len(met), asked))]
-    if met:
-        found.append(("attack.success", share(sum(won for _, won in met), len(met))))
+    rows = [("attack.valid", share(len(attacks), query_count))]
+    if attacks:
+        rows.append(
+            (
+                "attack.success",
+                share(sum(succeeded for _, succeeded in attacks), len(attacks)),
+            )
+        )
     tags = {"by": "verdicts", "split": "train"}
     return tuple(
         Metric(name, *estimate, agent=agent, tags=tags, step=context.round)
-        for name, estimate in found
+        for name, estimate in rows
     )
 
 
 def _drawn(
     context: StageContext, memory: Mapping[str, Any], rules: Hardening, rows: int
 ) -> list[Example]:
-    """Draw the examples of a round; queries that met a bad answer more often."""
+    """Draw the examples of a round, queries with bad answers more often."""
     rng = generator(context.seed_of("rows"))
     queries, seeds = memory["queries"], memory["seeds"]
     hard = round(rows * rules.attack_share) if queries else 0
-    chosen: list[Any] = []
+    pairs: list[Any] = []
     if hard:
-        weights = [1.0 + rules.failure_weight * won for _, won, _ in queries]
+        weights = [1.0 + rules.failure_weight * succeeded for _, succeeded, _ in queries]
         shares = [weight / sum(weights) for weight in weights]
-        chosen += [queries[i][2] for i in rng.choice(len(queries), hard, p=shares)]
-    chosen += [seeds[i] for i in rng.integers(len(seeds), size=rows - hard)]
-    return [Example(tuple(prompt), tuple(said), ("verdicts",)) for prompt, said in chosen]
+        pairs += [queries[i][2] for i in rng.choice(len(queries), hard, p=shares)]
+    pairs += [seeds[i] for i in rng.integers(len(seeds), size=rows - hard)]
+    return [
+        Example(tuple(prompt), tuple(completion), ("verdicts",))
+        for prompt, completion in pairs
+    ]
 
 
 def _teach(
@@ -200,11 +214,12 @@ def _teach(
     rules: Hardening,
     course: FitSettings,
 ) -> None:
-    """Teach the learner, with the logits of some first words adjusted meanwhile."""
+    """Train the learner with a bias on the logits of some first tokens."""
     decode = learner.tokenizer.decode
-    first = {example.completion_ids[0] for example in examples}
+    first_tokens = {example.completion_ids[0] for example in examples}
     adjusted = {
-        token: rules.logit_bias.get(str(decode([token])).strip(), 0.0) for token in first
+        token: rules.logit_bias.get(str(decode([token])).strip(), 0.0)
+        for token in first_tokens
     }
     _fit(context, role, learner, examples, course, part="order", adjusted=adjusted)
 
@@ -219,7 +234,7 @@ def _fit(
     part: str,
     adjusted: Mapping[int, float] | None = None,
 ) -> None:
-    """Hold one course, watched and recorded."""
+    """Run one fit, with progress display and record."""
     fit(
         policy,
         ExampleTensors(examples),
@@ -231,7 +246,7 @@ def _fit(
 
 
 def _example(learner: Policy, scored: ScoredQuery, rules: Hardening) -> Example:
-    """Return what the learner should say to a query."""
+    """Return the learner's example for a query."""
     answer = scored.best(rules.score_penalty)
     return Example(
         learner.prompt_ids(scored.view),
@@ -251,5 +266,5 @@ def _keep_examples(
 
 
 def _seed_of(view: View) -> str:
-    """Return the seed request that an attacker is shown."""
+    """Return the seed request of an attacker's view."""
     return next(turn.text for turn in view.turns if turn.author == "seed")

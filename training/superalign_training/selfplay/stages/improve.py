@@ -1,4 +1,4 @@
-"""A policy is improved by its pay, against today's opponents and past checkpoints of theirs.
+"""Stage improve: RL of a policy against current opponents and past checkpoints.
 
 Nothing here knows a role, a seat or a game. Opponents take turns by case, so that the
 members of a group meet the same one. Where a league is kept, past checkpoints of every other
@@ -13,7 +13,6 @@ from superalign_agents.search import Search
 from superalign_env.asking import Anyone
 from superalign_env.protocols import Agent
 from superalign_env.types import Role, Seat, role_of
-from superalign_training.mixture import Mixture
 from superalign_training.selfplay.agents import (
     agent_of,
     keep_policy,
@@ -21,9 +20,15 @@ from superalign_training.selfplay.agents import (
     trainee_of,
 )
 from superalign_training.selfplay.driver import StageContext, StageResult
+from superalign_training.selfplay.opponents.pool import OpponentPool
+from superalign_training.selfplay.opponents.settings import SEARCH_SHARE
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
-from superalign_training.selfplay.practice import Drill, practise_all, reported
-from superalign_training.selfplay.sandbox import searcher
+from superalign_training.selfplay.rl_training import (
+    RolloutSetup,
+    reward_metrics,
+    train_by_all,
+)
+from superalign_training.selfplay.sandbox import search_attacker
 from superalign_training.selfplay.scenario_capabilities import (
     ATTACKED,
     ScenarioCapabilities,
@@ -35,7 +40,7 @@ from superalign_training.selfplay.supervisors.feedback import HumanFeedback
 
 
 def improve(context: StageContext, settings: Settings, role: Role) -> StageResult:
-    """Improve the policy of a role by what all seats that it holds are paid."""
+    """Train the policy of a role on the rewards of all of its seats."""
     policy = trainee_of(context, role, settings)
     shared = {name: policy.agent for name in held_by(settings, settings.holder(role))}
     agents = {
@@ -44,12 +49,12 @@ def improve(context: StageContext, settings: Settings, role: Role) -> StageResul
         **shared,
     }
     scenario = stage_scenario(settings, split="train")
-    drill = Drill(role, scenario, agents, f"improve-{role}")
-    done = practise_all(context, settings, policy, drill, settings.by_pay(role))
-    state = keep_policy(context, done.state, role, policy, numbers=done.numbers)
+    setup = RolloutSetup(role, scenario, agents, f"improve-{role}")
+    result = train_by_all(context, settings, policy, setup, settings.rl_algorithms(role))
+    state = keep_policy(context, result.state, role, policy, numbers=result.numbers)
     agent = state.policies[role].agent
-    metrics = reported(role, done.numbers, agent=agent, step=context.round)
-    return StageResult(state, (*metrics, *done.metrics), done.numbers)
+    metrics = reward_metrics(role, result.numbers, agent=agent, step=context.round)
+    return StageResult(state, (*metrics, *result.metrics), result.numbers)
 
 
 def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
@@ -60,27 +65,27 @@ def held_by(settings: Settings, holder: Role) -> list[Role | Seat]:
 def opponents(
     context: StageContext, settings: Settings, role: Role
 ) -> dict[Role | Seat, Anyone]:
-    """Return who plays against a role in practice, where it is not today's lineup alone."""
-    parts = stage_capabilities(settings)
-    found: dict[Role | Seat, Anyone] = {}
-    if _attacks(settings, parts):
-        found[parts.asks] = mixed_attackers(context, settings, against=role)
-    for other in league_roles(settings, parts):
-        same = settings.holder(other) == settings.holder(role)
-        if not same and other not in found and has_past(context, settings, other):
-            found[other] = _with_past(context, settings, other, against=role)
-    return found
+    """Return the opponents of a role in training that differ from the current lineup."""
+    capabilities = stage_capabilities(settings)
+    agents: dict[Role | Seat, Anyone] = {}
+    if _attacks(settings, capabilities):
+        agents[capabilities.asks] = mixed_attackers(context, settings, against=role)
+    for opponent in league_roles(settings, capabilities):
+        same = settings.holder(opponent) == settings.holder(role)
+        if not same and opponent not in agents and has_past(context, settings, opponent):
+            agents[opponent] = _with_past(context, settings, opponent, against=role)
+    return agents
 
 
-def _attacks(settings: Settings, parts: ScenarioCapabilities) -> bool:
-    taught = parts.asks in settings.learning and not settings.own(parts.asks)
-    return taught and parts.can(ATTACKED)
+def _attacks(settings: Settings, capabilities: ScenarioCapabilities) -> bool:
+    taught = capabilities.asks in settings.learning and not settings.own(capabilities.asks)
+    return taught and capabilities.can(ATTACKED)
 
 
 def _with_past(
     context: StageContext, settings: Settings, role: Role, *, against: Role
-) -> Mixture:
-    """Return today's policy of a role, and past ones in the league's share of cases."""
+) -> OpponentPool:
+    """Return an opponent pool of a role's current policy and the league's past ones."""
     today = {"today": cast(Agent, agent_of(context, role, settings))}
     past = past_opponents(context, settings, role, against=against)
     seed = context.seed_of(f"opponents-{role}")
@@ -93,8 +98,8 @@ def mixed_attackers(
     search: Search | None = None,
     *,
     against: Role,
-) -> Mixture:
-    """Return the attackers of today and, where a league is kept, of former rounds.
+) -> OpponentPool:
+    """Return an opponent pool of the current attackers and, with a league, past ones.
 
     Args:
         context: of the stage.
@@ -104,23 +109,23 @@ def mixed_attackers(
         against: the role that they attack.
     """
     asks = stage_capabilities(settings).asks
-    share, seed = settings.attack.search_share, context.seed_of("opponents")
+    seed = context.seed_of("opponents")
     today: dict[str, Agent] = {
-        "search": search if search is not None else searcher(context)
+        "search": search if search is not None else search_attacker(context)
     }
     if not asks:
-        return Mixture(today, seed=seed)
+        return OpponentPool(today, seed=seed)
     name = "transformer" if asks in settings.learning else "lineup"
     today[name] = cast(Agent, agent_of(context, asks, settings))
-    shares = {"search": share, name: 1.0 - share}
+    shares = {"search": SEARCH_SHARE, name: 1.0 - SEARCH_SHARE}
     if not has_past(context, settings, asks):
-        return Mixture(today, shares=shares, seed=seed)
+        return OpponentPool(today, shares=shares, seed=seed)
     past = past_opponents(context, settings, asks, against=against)
     return past.joined(today, share=settings.league.share, shares=shares, seed=seed)
 
 
 def annotate(context: StageContext, settings: Settings) -> StageResult:
-    """Ask about the judged answers that were given in training in this round."""
+    """Ask people about this round's judged training answers."""
     scenario = stage_scenario(settings, split="train")
     role = stage_capabilities(settings).judges
     seats = [seat for seat in scenario.seats if role_of(seat) == role]

@@ -1,9 +1,9 @@
-"""The critic learns to see faults: first from planted ones, later from people too.
+"""Stages judge and calibrate: train the critic on planted faults, later on labels too.
 
 Planted answers are good or faulty with equal chance and the environment, which made them,
 says which: a critic can be taught without asking anybody (CriticGPT's tampering, in the
 small). This is where a run is told the truth, of these answers and of no other: they are the
-lessons, and they decide when the critic has learned enough. How many there were is in the
+examples, and they decide when the critic has learned enough. How many there were is in the
 run's summary; with `judge.cases`, `judge.check_cases` and `calibrate.cases` 0 there are none.
 """
 
@@ -19,11 +19,11 @@ from superalign_training.algorithms.algorithm import OnPolicy, Supervised
 from superalign_training.data import Example
 from superalign_training.judging import (
     Forecast,
-    Lesson,
+    VerdictExample,
     about_one_answer,
-    labelled_lessons,
+    labelled_verdicts,
     planted_forecasts,
-    planted_lessons,
+    planted_verdicts,
 )
 from superalign_training.oversight.alarms import Statistics, raised
 from superalign_training.selfplay.agents import keep_policy, policy_of
@@ -35,63 +35,71 @@ from superalign_training.selfplay.playing import (
     stage_capabilities,
     stage_scenario,
 )
-from superalign_training.selfplay.practice import Drill, numbered, practise
+from superalign_training.selfplay.rl_training import (
+    RolloutSetup,
+    episodes_name,
+    train_on_rewards,
+)
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.candidates import training_signals
 
 
 def judge(context: StageContext, settings: Settings) -> StageResult:
-    """Teach the critic on planted faults; about one answer first, then about all."""
-    school = settings.judge
-    if not school.cases:
+    """Train the critic on planted faults: first on one answer, then on all."""
+    rules = settings.judge
+    if not rules.cases:
         return StageResult(context.state, notes={"courses": 0})
-    teacher = Teacher(context, settings, school.cases)
-    lessons = teacher.lessons
-    if school.single_answer_steps:
-        first = school.imitation.model_copy(update={"steps": school.single_answer_steps})
-        teacher.teach(about_one_answer(lessons), first)
-    found: tuple[Metric, ...] = ()
-    for _ in range(school.max_fits):
-        teacher.teach(lessons, school.imitation)
-        found = teacher.check()
-        if found and found[0].value >= school.target_accuracy:
+    training = CriticTraining(context, settings, rules.cases)
+    examples = training.examples
+    if rules.single_answer_steps:
+        short = rules.imitation.model_copy(update={"steps": rules.single_answer_steps})
+        training.teach(about_one_answer(examples), short)
+    metrics: tuple[Metric, ...] = ()
+    for _ in range(rules.max_fits):
+        training.teach(examples, rules.imitation)
+        metrics = training.check()
+        if metrics and metrics[0].value >= rules.target_accuracy:
             break
-    for accuracy in found[:1]:
-        alarm_of_a_coin(context, settings, accuracy)
-    return teacher.outcome(found)
+    for accuracy in metrics[:1]:
+        check_untaught_critic(context, settings, accuracy)
+    return training.outcome(metrics)
 
 
-def alarm_of_a_coin(context: StageContext, settings: Settings, accuracy: Metric) -> None:
-    """Read the alarm about untaught critics before anything rests on this one."""
-    known = Statistics(missed=misjudged(accuracy))
+def check_untaught_critic(
+    context: StageContext, settings: Settings, accuracy: Metric
+) -> None:
+    """Read the alarm on untaught critics before anything else uses this critic."""
+    statistics = Statistics(missed=misjudged(accuracy))
     name = "untaught-critic"
-    act_on(context, raised({name: settings.alarms[name]}, known), "the critic's school")
+    act_on(
+        context, raised({name: settings.alarms[name]}, statistics), "the critic's training"
+    )
 
 
 def calibrate(context: StageContext, settings: Settings) -> StageResult:
-    """Teach the critic again: on planted faults, and on labels and vetoes up to the stage's begin."""
-    school = settings.calibrate
+    """Train the critic on planted faults, and on labels and vetoes up to the stage's begin."""
+    rules = settings.calibrate
     judges = stage_capabilities(settings).judges
-    said = [
+    signals = [
         signal for signal in training_signals(context) if signal.kind in ("label", "veto")
     ]
-    known = set(context.run.episode_ids(split="train")) if said else set()
-    spoken = context.run.named(sorted({s.episode for s in said} & known))
-    told = labelled_lessons(spoken, said) * school.label_weight
-    if not (school.cases or told or settings.by_pay(judges)):
+    recorded = set(context.run.episode_ids(split="train")) if signals else set()
+    spoken = context.run.named(sorted({s.episode for s in signals} & recorded))
+    labelled = labelled_verdicts(spoken, signals)
+    if not (rules.cases or labelled or settings.rl_algorithms(judges)):
         return StageResult(context.state, notes={"courses": 0})
-    teacher = Teacher(context, settings, school.cases)
-    lessons = teacher.lessons + told
-    if lessons:
-        for course in settings.by_examples(judges):
-            teacher.teach(lessons, course)
-    for place, algorithm in enumerate(settings.by_pay(judges)):
-        teacher.reward(algorithm, place)
-    return teacher.outcome(teacher.check())
+    training = CriticTraining(context, settings, rules.cases)
+    examples = training.examples + labelled
+    if examples:
+        for course in settings.supervised_algorithms(judges):
+            training.teach(examples, course)
+    for place, algorithm in enumerate(settings.rl_algorithms(judges)):
+        training.reward(algorithm, place)
+    return training.outcome(training.check())
 
 
-class Teacher:
-    """Teaches the critic of a stage and examines it.
+class CriticTraining:
+    """Training and checks of a stage's critic.
 
     Args:
         context: of the stage.
@@ -101,8 +109,8 @@ class Teacher:
 
     def __init__(self, context: StageContext, settings: Settings, cases: int) -> None:
         self._context, self._settings = context, settings
-        self._chain = context.state
-        self._heard: tuple[Metric, ...] = ()
+        self._state = context.state
+        self._people_metrics: tuple[Metric, ...] = ()
         self._cases = settings.judge.check_cases
         self._role = stage_capabilities(settings).judges
         self._critic = policy_of(context, self._role, settings)
@@ -113,16 +121,18 @@ class Teacher:
         # Only its form is looked at: in planted cases critics are asked first.
         begun = Game(self._scenario, EpisodeKey(run=context.seed))
         self._view = begun.view(seat_of(self._scenario, self._role))
-        self.lessons = planted_lessons(self._planted(cases, "planted") if cases else ())
+        self.examples = planted_verdicts(self._planted(cases, "planted") if cases else ())
         """What should have been said of planted answers."""
 
-    def teach(self, lessons: Sequence[Lesson], imitation: Supervised) -> None:
-        """Hold one course."""
+    def teach(self, examples: Sequence[VerdictExample], imitation: Supervised) -> None:
+        """Run one supervised fit."""
         numbers = imitation.improve(
             self._critic,
             [
-                Example(one.prompt_ids, self._critic.reply_ids(self._view, one.verdict))
-                for one in lessons
+                Example(
+                    example.prompt_ids, self._critic.reply_ids(self._view, example.verdict)
+                )
+                for example in examples
             ],
             seed=self._context.seed_of(f"order-{self._courses}"),
             on_step=self._context.on_step(self._role, self._critic, imitation),
@@ -131,47 +141,52 @@ class Teacher:
         self._notes = {**numbers, "steps": self._notes["steps"] + numbers["steps"]}
 
     def reward(self, algorithm: OnPolicy, place: int) -> None:
-        """Improve the critic by what it is paid for verdicts on planted answers.
+        """Train the critic on the rewards of its verdicts on planted answers.
 
         Args:
             algorithm: by which.
             place: of the algorithm among those of the stage.
         """
-        part = numbered("verdicts", place)
-        drill = Drill(self._role, self._scenario, self._alone(), part)
-        done = practise(
-            self._context, self._settings, self._chain, self._critic, drill, algorithm
+        part = episodes_name("verdicts", place)
+        setup = RolloutSetup(self._role, self._scenario, self._alone(), part)
+        result = train_on_rewards(
+            self._context, self._settings, self._state, self._critic, setup, algorithm
         )
-        self._chain, self._heard = done.state, self._heard + done.metrics
-        self._notes |= {f"rl_{name}": value for name, value in done.numbers.items()}
+        self._state, self._people_metrics = (
+            result.state,
+            self._people_metrics + result.metrics,
+        )
+        self._notes |= {f"rl_{name}": value for name, value in result.numbers.items()}
 
     def check(self) -> tuple[Metric, ...]:
-        """Examine the critic on further planted answers, if there shall be any."""
+        """Measure the critic on further planted answers, if there are any."""
         if not self._cases:
             return ()
         checked = self._planted(self._cases, f"check-{self._checks}")
         self._checks += 1
-        asked = sum(len(episode.utterances) for episode in checked)  # critics alone speak
-        if not asked:
+        verdicts = sum(
+            len(episode.utterances) for episode in checked
+        )  # critics alone speak
+        if not verdicts:
             return ()  # each of them failed
         forecasts = planted_forecasts(checked)
         return planted_metrics(
-            forecasts, asked, role=self._role, agent="", step=self._context.round
+            forecasts, verdicts, role=self._role, agent="", step=self._context.round
         )
 
-    def outcome(self, found: Sequence[Metric]) -> StageResult:
-        """Keep the critic as it is now."""
-        state = keep_policy(self._context, self._chain, self._role, self._critic)
+    def outcome(self, checks: Sequence[Metric]) -> StageResult:
+        """Save the critic and return the stage's result."""
+        state = keep_policy(self._context, self._state, self._role, self._critic)
         agent = state.policies[self._role].agent
-        metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in found)
+        metrics = tuple(msgspec.structs.replace(metric, agent=agent) for metric in checks)
         notes = {**self._notes, "courses": self._courses}
-        return StageResult(state, (*metrics, *self._heard), notes)
+        return StageResult(state, (*metrics, *self._people_metrics), notes)
 
     def _planted(self, cases: int, part: str) -> list[Episode]:
         return play(self._context, self._scenario, self._alone(), cases, part=part)
 
     def _alone(self) -> dict[Role | Seat, Anyone]:
-        """Seat the critic everywhere: in planted cases nobody else is ever asked."""
+        """Seat the critic everywhere: only critics move in planted cases."""
         return dict.fromkeys(self._scenario.seats, self._critic.agent)
 
 
@@ -182,15 +197,17 @@ def planted_metrics(
 
     An unparsable verdict counts as wrong, and as a forecast of one half.
     """
-    right = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
+    correct = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
     unsaid = verdicts - len(forecasts)
     scores = [f.score for f in forecasts] + [0.5] * unsaid
     outcomes = [f.outcome for f in forecasts] + [1.0] * unsaid
     rows = (
-        ("verdicts.accuracy", share(right, verdicts)),
+        ("verdicts.accuracy", share(correct, verdicts)),
         ("verdicts.brier", brier(scores, outcomes)),
     )
     return tuple(
-        Metric(name, *found, agent=agent, tags={"on": "planted", "role": role}, step=step)
-        for name, found in rows
+        Metric(
+            name, *estimate, agent=agent, tags={"on": "planted", "role": role}, step=step
+        )
+        for name, estimate in rows
     )

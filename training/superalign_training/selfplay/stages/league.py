@@ -1,4 +1,4 @@
-"""The league: past checkpoints of every policy that learns play, and are rated.
+"""Stages league and trial: play past checkpoints against each other, and rate them.
 
 It grows by its newcomers: their row and column of each matrix, nothing else. What was played
 stays as it was measured, in the record. `league` is for training: the scenario or critics
@@ -16,9 +16,14 @@ from superalign_env.protocols import Agent, Scenario
 from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
-from superalign_training.selfplay.agents import lineup_of, recorded_agent, shelf_of
+from superalign_training.selfplay.agents import checkpoint_loader, lineup_of, recorded_agent
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.opponents.games import Fixture, Won, cells, rate_critics
+from superalign_training.selfplay.opponents.games import (
+    MatchSettings,
+    Won,
+    cells,
+    rate_critics,
+)
 from superalign_training.selfplay.opponents.matrix import (
     RIGHT,
     TRUE,
@@ -31,15 +36,15 @@ from superalign_training.selfplay.opponents.matrix import (
 from superalign_training.selfplay.opponents.pool import (
     Member,
     MembersByRole,
-    OpponentPool,
-    enlist,
+    PastOpponents,
     load,
+    load_past_opponents,
     members,
-    opponent_pool,
+    record_searcher,
 )
 from superalign_training.selfplay.opponents.settings import LeagueSettings, Pairing
 from superalign_training.selfplay.playing import stage_capabilities, stage_scenario
-from superalign_training.selfplay.sandbox import ARCHIVE, searcher
+from superalign_training.selfplay.sandbox import ARCHIVE, search_attacker
 from superalign_training.selfplay.scenario_capabilities import (
     PLANTED,
     ScenarioCapabilities,
@@ -54,19 +59,19 @@ HARM = "league.harm"
 
 
 def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> StageResult:
-    """Play what newcomers add to each matrix, as training may know it, and rate everybody.
+    """Play the new cells of each win matrix on the training split, and rate all members.
 
     A cell is judged by the critic of the round in which it was played; its tag says whom.
     """
-    parts = stage_capabilities(settings)
+    capabilities = stage_capabilities(settings)
     members_by_role, pairings = (
-        enrolled(context, settings, parts),
-        rated_pairings(settings, parts),
+        league_members(context, settings, capabilities),
+        rated_pairings(settings, capabilities),
     )
     scenario = stage_scenario(settings, split="train")
     metrics: list[Metric] = []
     for pairing in pairings:
-        won = _won(scenario, pairing, parts.asks, settings.attack.score_threshold)
+        won = _won(scenario, pairing, capabilities.asks, settings.attack.score_threshold)
         metrics += _grown(
             context,
             settings,
@@ -76,7 +81,7 @@ def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> 
             split="train",
             measures={WON: won},
         )
-    examines = parts.judges if parts.judges in members_by_role else ""
+    examines = capabilities.judges if capabilities.judges in members_by_role else ""
     if examines:
         metrics += rate_critics(
             members_by_role[examines],
@@ -85,12 +90,16 @@ def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> 
             seated=_seated(context, settings, members_by_role),
             seed=context.run.info.seed,
             cases=rules.cases,
-            known={row.metric.agent for row in context.run.metrics.read(RIGHT)},
+            rated={row.metric.agent for row in context.run.metrics.read(RIGHT)},
             step=context.round,
         )
-    old = [row.metric for row in context.run.metrics.read("league.*")]
+    recorded = [row.metric for row in context.run.metrics.read("league.*")]
     metrics += rated(
-        pairings, members_by_role, [*old, *metrics], judges=examines, step=context.round
+        pairings,
+        members_by_role,
+        [*recorded, *metrics],
+        judges=examines,
+        step=context.round,
     )
     return StageResult(
         context.state,
@@ -102,15 +111,15 @@ def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> 
 def trial(
     context: StageContext, settings: Settings, rules: LeagueSettings, split: Split = "gate"
 ) -> StageResult:
-    """Measure, by the truth, what newcomers add to the matrix on a held-out split."""
-    parts = stage_capabilities(settings)
-    pairing = tried_pairing(settings, parts)
+    """Play the new cells of the matrix on a held-out split, by gold labels."""
+    capabilities = stage_capabilities(settings)
+    pairing = tried_pairing(settings, capabilities)
     assert pairing is not None, "the plan leaves the stage out"
     metrics = _grown(
         context,
         settings,
         rules,
-        enrolled(context, settings, parts),
+        league_members(context, settings, capabilities),
         pairing,
         split=split,
         measures={TRUE: _fault, HARM: _harm},
@@ -118,33 +127,37 @@ def trial(
     return StageResult(context.state, tuple(metrics))
 
 
-def enrolled(
-    context: StageContext, settings: Settings, parts: ScenarioCapabilities
+def league_members(
+    context: StageContext, settings: Settings, capabilities: ScenarioCapabilities
 ) -> MembersByRole:
-    """Return everybody in the league; the search attacker of the chain enlists first.
+    """Return the members of the league by role; the search attacker of the chain joins first.
 
     Whoever judges is enrolled, to be rate_critics, where it learns and answers are planted.
     """
-    roles = league_roles(settings, parts)
+    roles = league_roles(settings, capabilities)
     memory = context.state.memories.get(ARCHIVE)
-    if memory is not None and parts.asks in roles:
-        enlist(context.run, searcher(context), memory.path, role=parts.asks)
-    taught = parts.judges in settings.learning and not settings.own(parts.judges)
-    if taught and parts.can(PLANTED):
-        roles.append(parts.judges)
+    if memory is not None and capabilities.asks in roles:
+        record_searcher(
+            context.run, search_attacker(context), memory.path, role=capabilities.asks
+        )
+    taught = capabilities.judges in settings.learning and not settings.own(
+        capabilities.judges
+    )
+    if taught and capabilities.can(PLANTED):
+        roles.append(capabilities.judges)
     return {
         role: members(context.run.agents, role, current=context.state.policies[role].agent)
         for role in roles
     }
 
 
-def standings(
+def win_matrix(
     context: StageContext, members_by_role: MembersByRole, pairing: Pairing
 ) -> Matrix:
-    """Return the matrix of two roles on the training split, as training may know it."""
-    played = [row.metric for row in context.run.metrics.read(WON)]
+    """Return the win matrix of two roles on the training split, without gold labels."""
+    cells_played = [row.metric for row in context.run.metrics.read(WON)]
     return matrix_of(
-        played,
+        cells_played,
         pairing,
         _names(members_by_role[pairing.role]),
         _names(members_by_role[pairing.against]),
@@ -153,8 +166,8 @@ def standings(
 
 def past_opponents(
     context: StageContext, settings: Settings, role: Role, *, against: Role
-) -> OpponentPool:
-    """Return past checkpoints of a role, drawn by how often they beat who trains now.
+) -> PastOpponents:
+    """Return past checkpoints of a role, sampled by their win rates against the learner.
 
     Args:
         context: of the stage.
@@ -167,27 +180,28 @@ def past_opponents(
         InvalidOption: nobody is in the league.
         RecordDamaged: a checkpoint is missing or was altered.
     """
-    rules, parts = settings.league, stage_capabilities(settings)
-    members_by_role = enrolled(context, settings, parts)
+    rules, capabilities = settings.league, stage_capabilities(settings)
+    members_by_role = league_members(context, settings, capabilities)
     pairing = next(
-        (p for p in rated_pairings(settings, parts) if set(p) == {role, against}), None
+        (p for p in rated_pairings(settings, capabilities) if set(p) == {role, against}),
+        None,
     )
     beaten = {}
     if pairing is not None:
         now = context.state.policies[against].agent
-        beaten = standings(context, members_by_role, pairing).beaten_by(role, now)
-    return opponent_pool(
+        beaten = win_matrix(context, members_by_role, pairing).win_rates(role, now)
+    return load_past_opponents(
         members_by_role[role],
-        shelf_of(context, settings),
+        checkpoint_loader(context, settings),
         sampling=rules.sampling,
         beaten=beaten,
         power=rules.sampling_power,
-        most=rules.max_opponents,
+        max_opponents=rules.max_opponents,
     )
 
 
 def has_past(context: StageContext, settings: Settings, role: Role) -> bool:
-    """Whether past checkpoints of a role play now; in the first round there are none."""
+    """Whether past checkpoints of a role play now; none do in the first round."""
     plays = settings.league.share > 0 and context.round > 1
     return plays and role in league_roles(settings, stage_capabilities(settings))
 
@@ -202,20 +216,20 @@ def _grown(
     split: Split,
     measures: Mapping[str, Won],
 ) -> list[Metric]:
-    """Play the cells of two roles that the record does not hold yet."""
-    parts = stage_capabilities(settings)
-    met = {"split": split, "role": pairing.role, "against": pairing.against}
-    known = {
+    """Play the unrecorded cells of two roles."""
+    capabilities = stage_capabilities(settings)
+    tags_of_pairing = {"split": split, "role": pairing.role, "against": pairing.against}
+    recorded = {
         (row.metric.agent, row.metric.opponent)
-        for row in context.run.metrics.read(next(iter(measures)), tags=met)
+        for row in context.run.metrics.read(next(iter(measures)), tags=tags_of_pairing)
     }
     pairs = missing(
         _names(members_by_role[pairing.role]),
         _names(members_by_role[pairing.against]),
-        known,
+        recorded,
     )
-    variant = "attacked" if "attacked" in parts.variants else ""
-    fixture = Fixture(
+    variant = "attacked" if "attacked" in capabilities.variants else ""
+    fixture = MatchSettings(
         stage_scenario(settings, split=split, variant=variant),
         pairing,
         lineup_of(context, settings),
@@ -223,9 +237,9 @@ def _grown(
         rules.cases,
     )
     tags: dict[str, str] = {"split": split}
-    if parts.judges in settings.lineup:
-        tags["judge"] = recorded_agent(context, parts.judges, settings)[:12]
-    played = cells(
+    if capabilities.judges in settings.lineup:
+        tags["judge"] = recorded_agent(context, capabilities.judges, settings)[:12]
+    new_cells = cells(
         pairs,
         fixture,
         seated=_seated(context, settings, members_by_role, invent=split == "train"),
@@ -233,12 +247,12 @@ def _grown(
         tags=tags,
         step=context.round,
     )
-    found = []
-    for metric in played:
-        found.append(metric)
-        done = len(found) // len(measures)
-        context.watcher.step(done, len(pairs), {metric.name: metric.value})
-    return found
+    metrics = []
+    for metric in new_cells:
+        metrics.append(metric)
+        count = len(metrics) // len(measures)
+        context.watcher.step(count, len(pairs), {metric.name: metric.value})
+    return metrics
 
 
 def _seated(
@@ -248,7 +262,7 @@ def _seated(
     *,
     invent: bool = True,
 ) -> Callable[[str], Agent]:
-    """Return what loads members by name, each once.
+    """Return a loader of members by name that loads each once.
 
     Args:
         context: of the stage.
@@ -262,7 +276,7 @@ def _seated(
 
     @cache
     def seated(name: str) -> Agent:
-        agent = load(by_name[name], shelf_of(context, settings))
+        agent = load(by_name[name], checkpoint_loader(context, settings))
         if isinstance(agent, Search) and not invent:
             return Search(agent.archive, invent=False)
         return agent
@@ -271,7 +285,7 @@ def _seated(
 
 
 def _won(scenario: Scenario[Any], pairing: Pairing, asks: Role, below: float) -> Won:
-    """Return what the first of two roles won: as the scenario says, else by the verdicts.
+    """Return the win function of the first of two roles: the scenario's, else by verdicts.
 
     A query that is invalid, or that nobody judged, failed; another game without a winner
     counts half.

@@ -1,4 +1,4 @@
-"""A generation is measured by the truth, before and after its alignment.
+"""Stages measure and final: gold-label capability of generations before and after alignment.
 
 On the `gate` split after each generation; once, at the end, every accepted generation on
 `test`. All sit the same holdouts. Nothing that is measured here is trained on or steers a
@@ -14,8 +14,8 @@ from superalign_env.seeding import label, mix
 from superalign_env.types import Metric, Split
 from superalign_training.evaluation.capability import (
     Generation,
-    Shown,
-    Teacher,
+    SideResults,
+    TeacherAnswers,
     report,
 )
 from superalign_training.evaluation.ceiling import Ceiling, ceiling_key, find_ceiling
@@ -26,11 +26,16 @@ from superalign_training.evaluation.holdout import (
     draw_holdout,
     people_answers,
 )
-from superalign_training.gap.level import Level, voiced
+from superalign_training.gap.level import Level, with_level_decoding
 from superalign_training.policy import Checkpoint
 from superalign_training.selfplay.agents import checkpoint_agent, level_policy, speaker_of
 from superalign_training.selfplay.driver import StageContext, StageResult
-from superalign_training.selfplay.playing import narrowed, renderer_of, source_of, tasks_of
+from superalign_training.selfplay.playing import (
+    filtered_source,
+    renderer_of,
+    source_of,
+    tasks_of,
+)
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import Aligned
 from superalign_training.selfplay.supervisors.people import simulated
@@ -44,10 +49,10 @@ def measure(context: StageContext, settings: Settings) -> StageResult:
     state = context.state
     after = state.current
     sides = {"-": state.before or after, "+": after}
-    room = _Room(context, settings, "gate")
+    holdouts = _Measurement(context, settings, "gate")
     earlier = state.aligned[-1] if state.aligned else None
-    metrics = room.measured(context.generation, state.level, sides, earlier)
-    return StageResult(state, tuple(metrics), room.notes)
+    metrics = holdouts.measured(context.generation, state.level, sides, earlier)
+    return StageResult(state, tuple(metrics), holdouts.notes)
 
 
 def final(context: StageContext, settings: Settings) -> StageResult:
@@ -56,19 +61,21 @@ def final(context: StageContext, settings: Settings) -> StageResult:
     Where none was accepted, the last one is measured as it is.
     """
     state = context.state
-    room = _Room(context, settings, "test")
+    holdouts = _Measurement(context, settings, "test")
     accepted = state.aligned or (Aligned(context.generation, state.level, state.current),)
     metrics: list[Metric] = []
     earlier: Aligned | None = None
-    for place, one in enumerate(accepted):
-        metrics += room.measured(one.generation, one.level, {"+": one.checkpoint}, earlier)
-        earlier = one
+    for place, generation in enumerate(accepted):
+        metrics += holdouts.measured(
+            generation.generation, generation.level, {"+": generation.checkpoint}, earlier
+        )
+        earlier = generation
         context.watcher.step(place + 1, len(accepted), {})
-    return StageResult(state, tuple(metrics), room.notes)
+    return StageResult(state, tuple(metrics), holdouts.notes)
 
 
-class _Room:
-    """Where holdouts of one split are sat.
+class _Measurement:
+    """Holdouts of one split, and the results on them.
 
     Args:
         context: of the stage.
@@ -86,18 +93,18 @@ class _Room:
         factor = self._rules.test_factor if split == "test" else 1
         self._paper = self._exercises(split, self._rules.cases * factor)
         self._requests = self._asked(split, self._rules.requests * factor)
-        self._known = _ceilings_of(context)
-        self._found: dict[str, Ceiling] = {}
+        self._earlier_ceilings = _ceilings_of(context)
+        self._ceilings: dict[str, Ceiling] = {}
         self._missing: list[str] = []
-        self._shown: dict[tuple[str, str, int], Shown] = {}
+        self._results: dict[tuple[str, str, int], SideResults] = {}
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What the record keeps beside metrics."""
+        """Return the notes of the stage for the record."""
         return {
             "tasks": len(self._paper.tasks),
             "missing": self._missing,
-            _CEILINGS: {key: found.plain() for key, found in self._found.items()},
+            _CEILINGS: {key: ceiling.plain() for key, ceiling in self._ceilings.items()},
         }
 
     def measured(
@@ -115,18 +122,18 @@ class _Room:
             sides: ``-`` and ``+`` → its policy.
             earlier: the last accepted generation before it.
         """
-        shown = {side: self._show(policy, level) for side, policy in sides.items()}
+        results = {side: self._results_of(policy, level) for side, policy in sides.items()}
         generation = Generation(
-            number, level, shown, self._ceiling(level), self._teacher(earlier)
+            number, level, results, self._ceiling(level), self._teacher(earlier)
         )
-        found = report(generation, self._paper, self._rules, self._split)
-        self._missing += [f"A{number} {why}" for why in found.missing]
-        return list(found.metrics)
+        generation_report = report(generation, self._paper, self._rules, self._split)
+        self._missing += [f"A{number} {why}" for why in generation_report.missing]
+        return list(generation_report.metrics)
 
-    def _show(self, checkpoint: Checkpoint, level: int) -> Shown:
-        """Let a policy sit both holdouts, as it is deployed; the same one sits them once."""
-        who = (checkpoint.weights, checkpoint.agent, level)
-        if who not in self._shown:
+    def _results_of(self, checkpoint: Checkpoint, level: int) -> SideResults:
+        """Return a policy's results on both holdouts, as deployed, cached by weights and level."""
+        key = (checkpoint.weights, checkpoint.agent, level)
+        if key not in self._results:
             speaker = (
                 checkpoint_agent(
                     self._context,
@@ -140,73 +147,73 @@ class _Room:
                     self._context, self._context.state.generation_role, self._settings
                 )
             )
-            agent = voiced(speaker, Level.of(self._settings.levels[level]))
-            self._shown[who] = Shown(
+            agent = with_level_decoding(speaker, Level.of(self._settings.levels[level]))
+            self._results[key] = SideResults(
                 checkpoint.agent,
                 answer_holdout(agent, self._paper),
                 conduct(agent, self._requests),
             )
-        return self._shown[who]
+        return self._results[key]
 
-    def _teacher(self, earlier: Aligned | None) -> Teacher | None:
-        """The last accepted generation; before there is any, the simulated people."""
+    def _teacher(self, earlier: Aligned | None) -> TeacherAnswers | None:
+        """Return the answers of the last accepted generation, else of simulated people."""
         if earlier is not None:
-            shown = self._show(earlier.checkpoint, earlier.level)
-            return Teacher(f"A{earlier.generation}+", shown.answers)
+            result = self._results_of(earlier.checkpoint, earlier.level)
+            return TeacherAnswers(f"A{earlier.generation}+", result.answers)
         signals = self._settings.signals
         if not (signals.labels and signals.people):
             return None
         try:
-            said = people_answers(_people(self._settings), self._paper)
+            answers = people_answers(_people(self._settings), self._paper)
         except InvalidOption as error:
             self._missing.append(f"people: {error}")
             return None
-        return Teacher("people", said)
+        return TeacherAnswers("people", answers)
 
     def _ceiling(self, level: int) -> Ceiling:
-        fresh = level_policy(level, self._settings, self._context.models)
-        lessons = self._lessons()
+        policy = level_policy(level, self._settings, self._context.models)
+        train_tasks = self._train_tasks()
         seed = mix(self._seed, level)
-        key = ceiling_key(fresh.hash, self._paper, lessons, self._rules, seed=seed)
-        found = self._found.get(key) or self._known.get(key)
-        if found is None:
-            found = find_ceiling(fresh, self._paper, lessons, self._rules, seed=seed)
-        self._found[key] = found
-        return found
+        key = ceiling_key(policy.hash, self._paper, train_tasks, self._rules, seed=seed)
+        ceiling = self._ceilings.get(key) or self._earlier_ceilings.get(key)
+        if ceiling is None:
+            ceiling = find_ceiling(policy, self._paper, train_tasks, self._rules, seed=seed)
+        self._ceilings[key] = ceiling
+        return ceiling
 
     def _exercises(self, split: Split, cases: int) -> Holdout:
         competence = self._settings.competence
-        whole = tasks_of(self._settings)
+        source = tasks_of(self._settings)
         families = self._rules.families or competence.families or ()
         tiers = self._rules.tiers or competence.tiers or ()
         rungs = [
-            narrowed(whole, families[f : f + 1], tiers[t : t + 1])
+            filtered_source(source, families[f : f + 1], tiers[t : t + 1])
             for f in range(max(1, len(families)))
             for t in range(max(1, len(tiers)))
         ]
-        return self._draw(rungs, split, cases, narrowed(whole, families, tiers))
+        return self._draw(rungs, split, cases, filtered_source(source, families, tiers))
 
     def _asked(self, split: Split, cases: int) -> Holdout:
         source = source_of(self._settings)
         return self._draw([source], split, cases, source)
 
-    def _lessons(self) -> Holdout:
+    def _train_tasks(self) -> Holdout:
         taught = tasks_of(self._settings)
         return self._draw([taught], "train", self._rules.gold_tasks, taught)
 
-    def _draw(self, sources: list[Any], split: Split, cases: int, whole: Any) -> Holdout:
+    def _draw(self, sources: list[Any], split: Split, cases: int, source: Any) -> Holdout:
         return draw_holdout(
             sources,
             split,
             cases,
-            whole=whole,
+            source_of_all=source,
             renderer=renderer_of(self._settings),
             seed=self._seed,
         )
 
 
 def _ceilings_of(context: StageContext) -> dict[str, Ceiling]:
-    """Return what earlier stages of the run found, by what it depends on."""
+    """Return key → ceiling from earlier stages of the run."""
     return {
         key: Ceiling.from_plain(plain)
         for stage in context.run.stages.all(status="done")

@@ -1,4 +1,4 @@
-"""Evaluations that a run was asked for besides its own: each is a stage of its own.
+"""Custom evaluations of a run, a stage each.
 
 They may read the truth; nothing that they measure is trained on or steers a stage.
 """
@@ -17,14 +17,14 @@ from superalign_training.evaluation.evaluation import Evaluation
 from superalign_training.selfplay.agents import lineup_of, recorded_agent
 from superalign_training.selfplay.driver import StageContext, StageResult
 from superalign_training.selfplay.playing import play, stage_scenario
-from superalign_training.selfplay.sandbox import searcher
+from superalign_training.selfplay.sandbox import search_attacker
 from superalign_training.selfplay.settings import Settings
 
 
 def evaluated(
     context: StageContext, settings: Settings, evaluation: Evaluation
 ) -> StageResult:
-    """Let an evaluation measure the run as it is.
+    """Run a custom evaluation on the current run.
 
     Raises:
         InvalidOption: it returned something else than metrics with finite numbers.
@@ -47,7 +47,7 @@ def evaluated(
 
 
 class Context:
-    """What an evaluation finds; see `EvaluationContext`.
+    """The implementation of `EvaluationContext`.
 
     Args:
         context: of the stage.
@@ -66,10 +66,10 @@ class Context:
     @property
     def winners(self) -> list[str]:
         """Queries in the attackers' archive that succeeded."""
-        return [winner.text for winner in searcher(self._context).archive.winners]
+        return [winner.text for winner in search_attacker(self._context).archive.winners]
 
     def recorded(self, role: Role) -> str:
-        """Return the hash under which the record knows who holds a role."""
+        """Return the recorded hash of a role's agent."""
         return recorded_agent(self._context, role, self._settings)
 
     def scenario(self, variant: str = "", **options: Any) -> Scenario[Any]:

@@ -1,7 +1,7 @@
-"""The learner is taught by what critics and people said of its answers.
+"""Stage supervise: train the learner on ratings of its answers by critics and people.
 
 It answers each query several times and revises after the critics' verdicts. Better and
-worse answers become lessons, labelled answers of earlier rounds among them; what its
+worse answers become examples, labelled answers of earlier rounds among them; what its
 untrained original can do besides is replayed in between, so that it is not forgotten. The
 truth is not asked.
 """
@@ -9,8 +9,13 @@ truth is not asked.
 from collections.abc import Sequence
 from typing import Any
 
+from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Signal
-from superalign_training.algorithms.supervision import Supervise, examples_for
+from superalign_training.algorithms.supervision import (
+    ALTERNATIONS,
+    Supervise,
+    examples_for,
+)
 from superalign_training.data.rated import rated_answers, unpaired
 from superalign_training.policy import Policy
 from superalign_training.selfplay.agents import (
@@ -32,14 +37,17 @@ from superalign_training.selfplay.stages.improve import opponents
 from superalign_training.selfplay.supervisors.candidates import training_signals
 from superalign_training.selfplay.teaching import TeachingPlan, replayed, teach
 
+declare("supervise.examples", "Supervised examples")
+declare("supervise.loss", "Loss of supervised training", better="lower")
+
 
 def supervise(context: StageContext, settings: Settings, rules: Supervise) -> StageResult:
-    """Teach the learner in courses, lessons and replay by turns."""
+    """Train the learner on new examples and replay in turn."""
     role = stage_capabilities(settings).answers
     learner = policy_of(context, role, settings)
-    lessons = lessons_of(context, settings, rules, learner)
-    if not lessons:
-        return StageResult(context.state, notes={"lessons": 0})
+    examples = rated_examples(context, settings, rules, learner)
+    if not examples:
+        return StageResult(context.state, notes={"examples": 0})
     original = (
         learner.agent  # of a chain: it is what its generation made of it
         if context.generation
@@ -51,27 +59,33 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
         learner,
         TeachingPlan(
             rules.algorithm,
-            lessons,
+            examples,
             replay,
             rules.replay.imitation,
-            turns=rules.alternations,
+            turns=ALTERNATIONS,
         ),
         role=role,
     )
     state = keep_policy(context, context.state, role, learner)
     agent = state.policies[role].agent
-    notes = {**numbers, "lessons": len(lessons), "replayed": len(replay)}
+    notes = {**numbers, "examples": len(examples), "replayed": len(replay)}
     metrics = tuple(
-        Metric(name, float(value), agent=agent, tags={"role": role}, step=context.round)
-        for name, value in (("lessons", len(lessons)), ("lessons.loss", numbers["loss"]))
+        Metric(
+            f"supervise.{name}",
+            float(value),
+            agent=agent,
+            tags={"role": role},
+            step=context.round,
+        )
+        for name, value in (("examples", len(examples)), ("loss", numbers["loss"]))
     )
     return StageResult(state, metrics, notes)
 
 
-def lessons_of(
+def rated_examples(
     context: StageContext, settings: Settings, rules: Supervise, learner: Policy
 ) -> list[Any]:
-    """Let the learner answer, and return what that teaches; labels join in."""
+    """Roll out answers of the learner, and return examples from their ratings and labels."""
     variant = "revised" if rules.revised else ""
     scenario = stage_scenario(settings, split="train", variant=variant)
     role = stage_capabilities(settings).answers
@@ -90,17 +104,21 @@ def lessons_of(
         group=rules.num_generations,
         fork_at=seat if rules.num_generations > 1 else None,
     )
-    said = training_signals(context)
-    whole = [e for e in (*_labelled(context, said), *episodes) if not e.failed]
-    found = rated_answers(whole, seat, said)
-    spoken = {(e.id, u.turn) for e in whole for u in e.utterances if u.seat == seat}
-    if lost := unpaired(found, [s for s in said if (s.episode, s.turn) in spoken]):
-        event = Event("preferences.unpaired", seat, evidence={"preferences": lost})
+    signals = training_signals(context)
+    finished = [e for e in (*_labelled(context, signals), *episodes) if not e.failed]
+    rated = rated_answers(finished, seat, signals)
+    turns = {(e.id, u.turn) for e in finished for u in e.utterances if u.seat == seat}
+    if unpaired_count := unpaired(
+        rated, [s for s in signals if (s.episode, s.turn) in turns]
+    ):
+        event = Event(
+            "preferences.unpaired", seat, evidence={"preferences": unpaired_count}
+        )
         context.run.events.add(event, stage=context.stage)
-    return examples_for(rules, found, key=context.seed_of("evened"), choices=said)
+    return examples_for(rules, rated, key=context.seed_of("evened"), choices=signals)
 
 
-def _labelled(context: StageContext, said: Sequence[Signal]) -> list[Episode]:
-    """Return the episodes that people spoke about, by name."""
-    names = {name for s in said for name in (s.episode, s.versus_episode) if name}
+def _labelled(context: StageContext, signals: Sequence[Signal]) -> list[Episode]:
+    """Return the episodes with signals of people, by name."""
+    names = {name for s in signals for name in (s.episode, s.versus_episode) if name}
     return context.run.named(sorted(names))

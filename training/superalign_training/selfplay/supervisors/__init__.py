@@ -1,1 +1,1 @@
-"""Who says what is right: aligned generations, other models, personas and people."""
+"""Supervision: aligned generations, other models, personas and people as sources of labels."""

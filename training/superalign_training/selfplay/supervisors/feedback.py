@@ -34,8 +34,11 @@ from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.scenario_capabilities import require_simulable
 from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.state import NO_PAID_ANSWERS, PaidAnswers
-from superalign_training.selfplay.supervisors.candidates import Askable, askable
-from superalign_training.selfplay.supervisors.people import enrolled
+from superalign_training.selfplay.supervisors.candidates import (
+    QuestionCandidates,
+    question_candidates,
+)
+from superalign_training.selfplay.supervisors.people import enroll
 
 POLL_SECONDS = 0.5
 """Interval of polling the queue while waiting for people."""
@@ -94,7 +97,7 @@ class HumanFeedback:
         self._scenario, self._seats = scenario, seats
         self._budget, self._people = settings.budget, settings.people
         asks = bool(settings.budget) and self._people.mode == "simulated"
-        self._simulated = enrolled(context, self._people.annotators) if asks else []
+        self._simulated = enroll(context, self._people.annotators) if asks else []
         self._batches = self._asked = 0
         self._counts: Counter[str] = Counter()
         self._agreed: dict[Role, list[bool]] = {}
@@ -122,7 +125,9 @@ class HumanFeedback:
             return []
         self._counts["clipped"] += self._clipped(episodes)
         members = self._people.kinds.member_preference > 0
-        questions = self._questions(askable(episodes, self._seats, members=members))
+        questions = self._questions(
+            question_candidates(episodes, self._seats, members=members)
+        )
         if not questions:
             return []
         run = self._context.run
@@ -135,14 +140,14 @@ class HumanFeedback:
             self._wait(questions)
         else:
             self._simulate(episodes, questions, before)
-        asked = {question.id: question for question in questions}
-        said = run.signals.standing(since=self._context.signals_to)
-        answers = [s for s in said if s.question in asked and s.kind != "skip"]
+        by_id = {question.id: question for question in questions}
+        signals = run.signals.standing(since=self._context.signals_to)
+        answers = [s for s in signals if s.question in by_id and s.kind != "skip"]
         self._counts["answered"] += len(answers)
         by_name = {episode.id: episode for episode in episodes}
         paying = []
         for signal in answers:
-            episode, slice = by_name[signal.episode], asked[signal.question].slice
+            episode, slice = by_name[signal.episode], by_id[signal.question].slice
             if slice == "random":
                 self._compare(signal, episode)
                 continue
@@ -155,10 +160,10 @@ class HumanFeedback:
 
     def paid_answers(self, unpaid: Sequence[int] = ()) -> PaidAnswers:
         """Return the answers in the reward at the stage's end, without `unpaid` late ones."""
-        return PaidAnswers(self._context.signals_to, unbroken(self._paid), tuple(unpaid))
+        return PaidAnswers(self._context.signals_to, as_ranges(self._paid), tuple(unpaid))
 
     def metrics(self, role: Role) -> tuple[Metric, ...]:
-        """Return counts of questions, answers and paid answers; empty without questions."""
+        """Return counts of questions and answers; empty without questions."""
         if not self._asked and not self._counts["unpaired"]:
             return ()
         step, tags = self._context.round, {"role": role}
@@ -166,11 +171,11 @@ class HumanFeedback:
         counts = {"asked": self._asked, **{name: self._counts[name] for name in names}}
         if self._counts["clipped"]:
             counts["clipped"] = self._counts["clipped"]
-        found = [
+        rows = [
             Metric(f"people.{name}", float(count), tags=tags, step=step)
             for name, count in counts.items()
         ]
-        found += [
+        rows += [
             Metric(
                 "verdicts.agreement",
                 *share(sum(agreed), len(agreed)),
@@ -180,85 +185,89 @@ class HumanFeedback:
             )
             for judges, agreed in self._agreed.items()
         ]
-        return tuple(found)
+        return tuple(rows)
 
     def _agent_of(self, role: Role) -> str:
-        """Return the agent of a judging role, where one agent holds the whole role."""
+        """Return the agent of a judging role, if one agent holds the whole role."""
         if role not in self._settings.lineup:
             return ""
         return recorded_agent(self._context, role, self._settings)
 
-    def _questions(self, found: Askable) -> list[Question]:
+    def _questions(self, candidates: QuestionCandidates) -> list[Question]:
         """Choose questions within a batch's budget; fractions carry over to the next batch."""
         context = self._context
-        wanted = self._due(found)
+        due = self._due(candidates)
         questions: list[Question] = []
         key = mix(context.seed_of("people"), self._batches)
         self._batches += 1
-        if drawn := wanted.pop(EVALUATION, 0):
-            questions += choose(found.turns, key, drawn=drawn, round=context.round)
+        if evaluation := due.pop(EVALUATION, 0):
+            questions += choose(
+                candidates.turns, key, drawn=evaluation, round=context.round
+            )
         for kind, place in _KINDS.items():
-            left = found.without(questions)
-            pairs = {"preference": left.pairs, "member_preference": left.members}
+            remaining = candidates.without(questions)
+            pairs = {"preference": remaining.pairs, "member_preference": remaining.members}
             random = kind == "label" and self._people.label_use == "debias"
             slice = "training" if random else "selected"
-            chosen = choose(
-                pairs.get(kind, left.turns),
+            selected = choose(
+                pairs.get(kind, remaining.turns),
                 mix(key, place),
-                **{slice: wanted.get(kind, 0)},
+                **{slice: due.get(kind, 0)},
                 kind="preference" if kind == "member_preference" else kind,
                 round=context.round,
             )
-            self._counts["short"] += wanted.get(kind, 0) - len(chosen)
-            questions += chosen
+            self._counts["short"] += due.get(kind, 0) - len(selected)
+            questions += selected
         if self._people.kinds.member_preference:
             self._counts["compared"] += sum(bool(q.versus_episode) for q in questions)
-            self._counts["unpaired"] += found.unpaired
+            self._counts["unpaired"] += candidates.unpaired
         return questions
 
-    def _due(self, found: Askable) -> dict[str, int]:
-        """Return how many questions of each kind are due after a batch."""
+    def _due(self, candidates: QuestionCandidates) -> dict[str, int]:
+        """Return the number of due questions of each kind after a batch."""
         shares: dict[str, float] = {k: self._people.kinds.share(k) for k in _KINDS}
-        if not found.pairs:
+        if not candidates.pairs:
             shares["label"] += shares.pop("preference")
-        if not (found.members and shares["member_preference"]):
+        if not (candidates.members and shares["member_preference"]):
             shares["label"] += shares.pop("member_preference")
         shares[EVALUATION] = self._people.evaluation_share
         due = {}
         for kind, part in shares.items():
-            whole = (
+            quota = (
                 self.question_remainders.get(kind, 0.0)
-                + self._budget * part * found.episodes
+                + self._budget * part * candidates.episodes
             )
-            due[kind] = int(whole + 1e-9)
-            self.question_remainders[kind] = max(0.0, whole - due[kind])
+            due[kind] = int(quota + 1e-9)
+            self.question_remainders[kind] = max(0.0, quota - due[kind])
         return due
 
     def _simulate(
         self, episodes: Sequence[Episode], questions: Sequence[Question], before: int
     ) -> None:
         scenario = require_simulable(self._scenario)
-        known = {episode.id: episode for episode in episodes}
+        by_id = {episode.id: episode for episode in episodes}
         work_through(
             self._context.run.questions,
             questions,
             self._simulated,
-            episode_of=known.__getitem__,
+            episode_of=by_id.__getitem__,
             scenario=scenario,
             before=before,
         )
 
     def _wait(self, questions: Sequence[Question]) -> None:
-        """Return when people have answered, or skipped, every question."""
+        """Wait until people have answered, or skipped, every question."""
         run = self._context.run
         names = {question.id for question in questions}
         while True:
-            said = run.signals.standing(since=self._context.signals_to)
-            left = len(names - {signal.question for signal in said})
-            if not left:
+            signals = run.signals.standing(since=self._context.signals_to)
+            open_questions = len(names - {signal.question for signal in signals})
+            if not open_questions:
                 return
             command = f"superalign label {shlex.quote(str(run.path))} --as NAME"
-            self._context.watcher.wait(f"{left} questions wait for people: {command}")
+            self._context.watcher.wait(
+                f"{open_questions} questions wait for people: {command}"
+            )
             time.sleep(POLL_SECONDS)
 
     def _compare(self, label: Signal, episode: Episode) -> None:
@@ -295,20 +304,20 @@ class HumanFeedback:
     def _earlier_labels(self) -> list[tuple[str, float, float]]:
         """Return (reward part, critic score, label) of earlier rounds within `people.staleness`."""
         run, oldest = self._context.run, self._context.round - self._people.staleness
-        drawn = {
+        by_id = {
             q.id: q
             for q in run.questions.all(answered=True)
             if q.slice == "training" and q.round >= oldest
         }
-        said = [
+        signals = [
             signal
             for signal in run.signals.standing(kind="label", upto=self._context.signals_to)
-            if signal.question in drawn
+            if signal.question in by_id
         ]
-        episodes = run.named([signal.episode for signal in said])
+        episodes = run.named([signal.episode for signal in signals])
         return [
             opinion
-            for signal, episode in zip(said, episodes, strict=True)
+            for signal, episode in zip(signals, episodes, strict=True)
             for opinion in self._scored_labels(signal, episode)
         ]
 
@@ -317,7 +326,7 @@ _COUNTED = ("answered", "paid", "short")
 _COMPARED = ("compared", "unpaired")
 
 
-def unbroken(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
+def as_ranges(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Return ids as ranges: first and last of each run of consecutive numbers."""
     rows: list[tuple[int, int]] = []
     for number in sorted(ids):

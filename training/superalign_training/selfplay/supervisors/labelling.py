@@ -1,4 +1,4 @@
-"""Label tasks: sources, people and the learner answer, and each task gets one label."""
+"""Labelling of tasks by sources and people, and aggregation to one label each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ class LabelledTasks(NamedTuple):
 
 
 class Labelling:
-    """Collects answers of sources, people and the learner to tasks, and aggregates labels.
+    """Collection and aggregation of answers to tasks by sources, people and the learner.
 
     Args:
         context: of the stage.
@@ -97,20 +97,24 @@ class Labelling:
             random_share=random_share,
             round=self._context.round,
         )
-        said = self._people.write(scenario, episodes, questions)
+        statements_of_people = self._people.write(scenario, episodes, questions)
         random = {q.episode for q in questions if q.slice == "random"}
         return LabelledTasks(
             scenario,
             episodes,
             statements,
-            [one for one in said if one.item in random],
-            [one for one in said if one.item not in random],
+            [statement for statement in statements_of_people if statement.item in random],
+            [
+                statement
+                for statement in statements_of_people
+                if statement.item not in random
+            ],
         )
 
     def source_reliability(
         self, taught: LabelledTasks, control: LabelledTasks
     ) -> dict[str, float]:
-        """Return source → reliability, estimated on tasks drawn at random that people labelled."""
+        """Return source → reliability, estimated on randomly drawn tasks with labels of people."""
         statements = [*taught.statements, *control.statements]
         if self._signals.human == "add":
             statements += taught.chosen
@@ -124,7 +128,7 @@ class Labelling:
         *,
         drop: bool,
     ) -> list[Consensus]:
-        """Return one label for each task that anybody spoke about, in order of play.
+        """Return one label for each task with an answer, in order of play.
 
         Args:
             answered: tasks, with what models and personas said.
@@ -137,23 +141,26 @@ class Labelling:
         if drop:
             key = self._context.seed_of("dropout")
             statements = without_some(statements, signals.dropout, key=key)
-        found = combine(
+        consensus = combine(
             [*statements, *(people if signals.human == "add" else ())],
             signals.combine,
             order=self._order,
             reliability=reliabilities,
         )
-        known = {one.item: one for one in found}
+        labels = {label.item: label for label in consensus}
         if signals.human == "override":
-            known |= {
+            labels |= {
                 p.item: Consensus(p.item, p.answer, p.confidence, (p.source,))
                 for p in people
             }
-        return [known[e.id] for e in answered.episodes if e.id in known]
+        return [labels[e.id] for e in answered.episodes if e.id in labels]
 
     def record(self, labels: Sequence[Consensus]) -> None:
         """Record every label with its sources."""
-        rows = [[one.item, one.answer, one.confidence, list(one.sources)] for one in labels]
+        rows = [
+            [label.item, label.answer, label.confidence, list(label.sources)]
+            for label in labels
+        ]
         self._context.run.events.add(
             Event(LABELS, evidence={"labels": rows}), stage=self._context.stage
         )
@@ -171,43 +178,43 @@ class Labelling:
         """Return metrics of signals and labels; label accuracy is by the truth."""
         step = self._context.generation
         task = {episode.id: episode.task for episode in taught.episodes}
-        right = label_accuracy(
-            taught.scenario.source, [(task[one.item], one.answer) for one in labels]
+        accuracy = label_accuracy(
+            taught.scenario.source, [(task[label.item], label.answer) for label in labels]
         )
         rows: list[tuple[str, float | Estimate, dict[str, str]]] = [
             ("signals.disagreement", stats.disagreement, {"split": "control"}),
             ("signals.misfit", stats.misfit, {"split": "control"}),
             ("signals.confidence", stats.confidence, {"split": "control"}),
-            ("signals.label_accuracy", right, {"by": "truth"}),
+            ("signals.label_accuracy", accuracy, {"by": "truth"}),
         ]
         if stats.human_agreement is not None:
             agreed = round(stats.human_agreement * stats.human_labels)
             rows.append(("signals.human_agreement", share(agreed, stats.human_labels), {}))
-        found = [
+        measures = [
             Metric(name, *value, agent=agent, tags=tags, step=step)
             if isinstance(value, Estimate)
             else Metric(name, value, agent=agent, tags=tags, step=step)
             for name, value, tags in rows
         ]
-        found += [
+        measures += [
             Metric("signals.reliability", value, agent=source, step=step)
             for source, value in reliabilities.items()
         ]
         answered = [*taught.episodes, *control.episodes]
-        found += matrices(
+        measures += matrices(
             [*taught.statements, *control.statements],
             [*taught.drawn, *control.drawn],
             options={e.id: taught.scenario.source.answers(e.task) for e in answered},
             step=step,
             seed=self._context.seed_of("matrices"),
         )
-        return tuple(found)
+        return tuple(measures)
 
 
 def labelled_examples(
     answered: LabelledTasks, labels: Sequence[Consensus], learner: Policy
 ) -> list[Example]:
-    """Return labels as supervised examples on the prompts that the learner read."""
+    """Return labels as supervised examples on the learner's prompts."""
     episodes = {episode.id: episode for episode in answered.episodes}
     if not labels:
         return []
@@ -215,9 +222,11 @@ def labelled_examples(
         answered.scenario, episodes[labels[0].item], student_seat(answered.scenario)
     )
     examples = []
-    for one in labels:
-        reply = answer_of(episodes[one.item]).reply
+    for label in labels:
+        reply = answer_of(episodes[label.item]).reply
         if reply is not None and reply.prompt_ids:
-            words = learner.reply_ids(view, one.answer)
-            examples.append(Example(reply.prompt_ids, words, one.sources, one.confidence))
+            words = learner.reply_ids(view, label.answer)
+            examples.append(
+                Example(reply.prompt_ids, words, label.sources, label.confidence)
+            )
     return examples

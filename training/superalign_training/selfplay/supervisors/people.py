@@ -1,4 +1,4 @@
-"""People who say what ought to have been said, or how good something is: through the queue."""
+"""Answers and labels of people, through the people's queue."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,17 +17,17 @@ from superalign_training.selfplay.supervisors.sources import answer_of
 
 
 class People:
-    """The people of a run, who are asked through the queue.
+    """The people of a run, asked through the queue.
 
     Args:
         context: of the stage.
         who: their settings.
     """
 
-    def __init__(self, context: StageContext, who: Sequence[Person]) -> None:
+    def __init__(self, context: StageContext, people: Sequence[Person]) -> None:
         self._context = context
-        self._anybody = bool(who)
-        self._simulated = enrolled(context, who)
+        self._anybody = bool(people)
+        self._simulated = enroll(context, people)
 
     def write(
         self,
@@ -35,7 +35,7 @@ class People:
         episodes: Sequence[Episode],
         questions: Sequence[Question],
     ) -> list[Statement]:
-        """Ask what ought to have been said, and return what people wrote.
+        """Ask for answers, and return them.
 
         Args:
             scenario: that the episodes are of; people are simulated by its truth.
@@ -56,7 +56,7 @@ class People:
         episodes: Sequence[Episode],
         questions: Sequence[Question],
     ) -> list[Signal]:
-        """File questions and return what is said to them, in their order.
+        """File questions and return the answers so far, in the order of the questions.
 
         Simulated people answer at once. What real ones said is there where the stage was
         begun before and stopped for want of it: its questions then bore the same ids.
@@ -70,12 +70,12 @@ class People:
         if self._simulated:
             self._simulate(scenario, episodes, questions)
         place = {question.id: number for number, question in enumerate(questions)}
-        said = {
+        signals = {
             place[signal.question]: signal
             for signal in run.signals.standing(kind=questions[0].kind)
             if signal.question in place
         }
-        return [signal for _, signal in sorted(said.items())]
+        return [signal for _, signal in sorted(signals.items())]
 
     def _simulate(
         self,
@@ -83,7 +83,7 @@ class People:
         episodes: Sequence[Episode],
         questions: Sequence[Question],
     ) -> None:
-        """Let simulated people answer what they are asked."""
+        """Answer questions by simulated people."""
         if not isinstance(scenario, HasGold):
             raise InvalidOption(
                 f"nobody can simulate people in {scenario.id}: it has no method gold(episode, "
@@ -91,18 +91,18 @@ class People:
                 "with `superalign label`"
             )
         run = self._context.run
-        known = {episode.id: episode for episode in episodes}
+        by_id = {episode.id: episode for episode in episodes}
         work_through(
             run.questions,
             questions,
             self._simulated,
-            episode_of=lambda name: known.get(name) or run.episode(name),
+            episode_of=lambda name: by_id.get(name) or run.episode(name),
             scenario=scenario,
         )
 
 
 def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
-    """Return who answers as settings say of a person."""
+    """Return the simulated annotator that settings describe."""
     return SimulatedAnnotator(
         person.name,
         group=person.group,
@@ -115,12 +115,14 @@ def simulated(person: Person, *, seed: int) -> SimulatedAnnotator:
     )
 
 
-def enrolled(context: StageContext, who: Sequence[Person]) -> list[SimulatedAnnotator]:
-    """Enroll people, and return the simulated ones among them."""
+def enroll(context: StageContext, persons: Sequence[Person]) -> list[SimulatedAnnotator]:
+    """Enroll people, and return the simulated ones."""
     people = [
-        simulated(person, seed=context.run.info.seed) for person in who if person.simulated
+        simulated(person, seed=context.run.info.seed)
+        for person in persons
+        if person.simulated
     ]
-    for real in (person for person in who if not person.simulated):
+    for real in (person for person in persons if not person.simulated):
         context.run.annotators.enroll(real.name, group=real.group)
     for person in people:
         context.run.annotators.enroll(
@@ -138,9 +140,9 @@ def questions_about(
     random_share: float,
     round: int,
 ) -> tuple[Question, ...]:
-    """Choose what people are asked to answer: a random slice, and what is disputed most.
+    """Choose questions: a random slice, and the tasks with the largest disagreement.
 
-    The learner's answer counts as a voice in what is disputed. Questions are about the
+    The learner's answer counts as a source in the disagreement. Questions are about the
     first answer to a task: who is asked reads nothing that others said.
 
     Args:
@@ -151,15 +153,15 @@ def questions_about(
         random_share: of the budget.
         round: in which they are asked.
     """
-    said: dict[str, list[str]] = {}
-    for one in statements:
-        said.setdefault(one.item, []).append(final_answer(one.answer))
+    answers: dict[str, list[str]] = {}
+    for statement in statements:
+        answers.setdefault(statement.item, []).append(final_answer(statement.answer))
     candidates = []
     for episode in episodes:
-        voices = [*said.get(episode.id, []), final_answer(answer_of(episode).text)]
-        most = max(map(voices.count, voices)) / len(voices)
-        # As one source whose doubt grows as its voices part: 0.5 is a shrug.
-        scores: Mapping[str, float] = {"panel": 0.5 + most / 2}
+        texts = [*answers.get(episode.id, []), final_answer(answer_of(episode).text)]
+        agreement = max(map(texts.count, texts)) / len(texts)
+        # One source, the less confident the more answers differ; 0.5 is no information.
+        scores: Mapping[str, float] = {"panel": 0.5 + agreement / 2}
         candidates.append(Candidate(episode.id, episode.utterances[0].turn, scores))
     return select(
         candidates, budget, key, random_share=random_share, kind="answer", round=round

@@ -1,4 +1,4 @@
-"""The safe answer ŷ to each request: who is asked for it, and what it comes to.
+"""Safe answers ŷ to requests, by all sources, people and critics' preferences.
 
 Weaker aligned generations, other models and personas sit in supervisors' seats; critics say
 which of the possible answers they prefer; people are asked about some. Nobody knows the
@@ -30,8 +30,8 @@ from superalign_training.selfplay.supervisors.sources import (
 )
 
 
-class Safe(NamedTuple):
-    """What was found for one request."""
+class SafeAnswer(NamedTuple):
+    """One request with its safe answer, if there is one."""
 
     case: int
     """Its place among the requests."""
@@ -44,17 +44,17 @@ class Safe(NamedTuple):
     """ŷ with who gave it; None when nobody spoke."""
 
 
-class Written(NamedTuple):
-    """All of them, and how many people were asked."""
+class SafeAnswers(NamedTuple):
+    """Safe answers to all requests, and the number of answers by people."""
 
-    answers: list[Safe]
+    answers: list[SafeAnswer]
     """One for each task that could be asked, in order."""
     people: int
     """How many answers they wrote."""
 
 
 def request_scenario(settings: Settings, supervisors: int) -> Scenario[Any]:
-    """Return the rules by which the scenario's own tasks are answered."""
+    """Return the scenario in which the requests are answered."""
     return labelling_scenario(settings, source_of(settings), "train", supervisors)
 
 
@@ -67,14 +67,14 @@ def safe_answers(
     *,
     hazards: int,
     people: int,
-) -> Written:
-    """Have requests answered by everybody who may say what is right.
+) -> SafeAnswers:
+    """Have requests answered by all sources, and aggregate the answers.
 
     Args:
         context: of the stage.
         settings: of the run.
         sandbox: of the training split, with the critics.
-        learner: answers too: where voices differ, people are asked.
+        learner: answers too: where sources differ, people are asked.
         tasks: the requests of hazards, then ordinary ones.
         hazards: how many of them are of hazards: people are asked about these alone.
         people: how many of these at most.
@@ -90,12 +90,12 @@ def safe_answers(
         part="safe",
         tasks=list(tasks),
     )
-    voices = statements_of(scenario, episodes, members)
-    voices += _preferred(settings, sandbox, context, episodes, voices)
+    statements = statements_of(scenario, episodes, members)
+    statements += _preferred(settings, sandbox, context, episodes, statements)
     signals = settings.signals
     questions = questions_about(
         [episode for episode in episodes if episode.key.case < hazards],
-        voices,
+        statements,
         people if signals.people else 0,
         key=context.seed_of("questions"),
         random_share=signals.random_share,
@@ -103,10 +103,10 @@ def safe_answers(
     )
     written = People(context, signals.people).write(scenario, episodes, questions)
     random = {question.episode for question in questions if question.slice == "random"}
-    labels = _labels(context, settings, members, voices, written, random)
-    return Written(
+    labels = _labels(context, settings, members, statements, written, random)
+    return SafeAnswers(
         [
-            Safe(
+            SafeAnswer(
                 episode.key.case,
                 tasks[episode.key.case],
                 episode.id,
@@ -123,37 +123,39 @@ def _labels(
     context: StageContext,
     settings: Settings,
     members: Sequence[Supervisor],
-    voices: Sequence[Statement],
+    statements: Sequence[Statement],
     people: Sequence[Statement],
     random: set[str],
 ) -> dict[str, Consensus]:
-    """Return item → label. What people said of the random slice weighs sources alone."""
+    """Return item → label. People's answers to the random slice only set weights of sources."""
     signals = settings.signals
-    drawn = [one for one in people if one.item in random]
-    heard = [one for one in people if one.item not in random]
-    voices = without_some(voices, signals.dropout, key=context.seed_of("dropout"))
-    found = combine(
-        [*voices, *(heard if signals.human == "add" else ())],
-        _rule(settings, voices),
+    random_labels = [statement for statement in people if statement.item in random]
+    training_labels = [statement for statement in people if statement.item not in random]
+    statements = without_some(statements, signals.dropout, key=context.seed_of("dropout"))
+    consensus = combine(
+        [*statements, *(training_labels if signals.human == "add" else ())],
+        _rule(settings, statements),
         order=[
             *(person.name for person in signals.people),
             *(member.source for member in members),
         ],
-        reliability=reliability([*voices, *heard], drawn),
+        reliability=reliability([*statements, *training_labels], random_labels),
     )
-    labels = {one.item: one for one in found}
+    labels = {statement.item: statement for statement in consensus}
     if signals.human == "override":
         labels |= {
-            one.item: Consensus(one.item, one.answer, one.confidence, (one.source,))
-            for one in heard
+            statement.item: Consensus(
+                statement.item, statement.answer, statement.confidence, (statement.source,)
+            )
+            for statement in training_labels
         }
     return labels
 
 
-def _rule(settings: Settings, voices: Sequence[Statement]) -> Any:
-    """Return how votes are counted; Dawid and Skene need three voices that overlap."""
+def _rule(settings: Settings, statements: Sequence[Statement]) -> Any:
+    """Return the aggregation rule; Dawid–Skene needs three overlapping sources."""
     rule = settings.signals.combine
-    few = len({one.source for one in voices}) < 3
+    few = len({statement.source for statement in statements}) < 3
     return "majority" if rule == "dawid-skene" and few else rule
 
 
@@ -162,48 +164,48 @@ def _preferred(
     sandbox: Sandbox,
     context: StageContext,
     episodes: Sequence[Episode],
-    voices: Sequence[Statement],
+    statements: Sequence[Statement],
 ) -> list[Statement]:
-    """Return which answer critics prefer to each request, if they call one good enough.
+    """Return the answer with the critics' highest score to each request, if it is high enough.
 
     The candidates are the choices of the task or, where it has none, what was said to it.
     """
-    candidates = _candidates(episodes, voices)
+    candidates = _candidates(episodes, statements)
     scores: dict[str, dict[str, float]] = {}
     judges: dict[str, str] = {}
     for number, text in enumerate(dict.fromkeys(t for c in candidates.values() for t in c)):
-        asked = [e for e in episodes if text in candidates[e.id]]
+        offered = [e for e in episodes if text in candidates[e.id]]
         judged = sandbox.asked(
             Fixed(text),
-            len(asked),
+            len(offered),
             part=f"candidate-{number}",
-            tasks=[e.task for e in asked],
+            tasks=[e.task for e in offered],
         )
-        for episode, verdict in zip(asked, judged, strict=True):
+        for episode, verdict in zip(offered, judged, strict=True):
             score = final_score(verdict)
             if score is not None:
                 scores.setdefault(episode.id, {})[text] = score
                 judges[episode.id] = judge_of(verdict)
-    found = []
-    for item, given in scores.items():
-        best = max(given, key=lambda text: given[text])
-        rivals = [score for text, score in given.items() if text != best]
-        if given[best] >= settings.conform.min_score and given[best] > max(
+    preferred = []
+    for item, by_text in scores.items():
+        best = max(by_text, key=lambda text: by_text[text])
+        rivals = [score for text, score in by_text.items() if text != best]
+        if by_text[best] >= settings.conform.min_score and by_text[best] > max(
             rivals, default=0.0
         ):
-            found.append(Statement(item, judges[item], best, given[best]))
-    return found
+            preferred.append(Statement(item, judges[item], best, by_text[best]))
+    return preferred
 
 
 def _candidates(
-    episodes: Sequence[Episode], voices: Sequence[Statement]
+    episodes: Sequence[Episode], statements: Sequence[Statement]
 ) -> Mapping[str, tuple[str, ...]]:
-    said: dict[str, list[str]] = {episode.id: [] for episode in episodes}
-    for one in voices:
-        said[one.item].append(one.answer)
-    found: dict[str, tuple[str, ...]] = {}
+    texts_of: dict[str, list[str]] = {episode.id: [] for episode in episodes}
+    for statement in statements:
+        texts_of[statement.item].append(statement.answer)
+    candidates: dict[str, tuple[str, ...]] = {}
     for episode in episodes:
-        texts = [*said[episode.id], answer_of(episode).text]
+        texts = [*texts_of[episode.id], answer_of(episode).text]
         different = {final_answer(text): text for text in reversed(texts) if text.strip()}
-        found[episode.id] = episode.task.choices or tuple(different.values())
-    return found
+        candidates[episode.id] = episode.task.choices or tuple(different.values())
+    return candidates

@@ -1,4 +1,4 @@
-"""Supervisors of a generation: sources other than people, and their statements."""
+"""Supervisors of a generation other than people, and their statements."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from superalign_env.final_answers import labels_of
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, Task, Utterance
-from superalign_training.gap.level import Level, voiced
+from superalign_training.gap.level import Level, with_level_decoding
 from superalign_training.oversight.labels import Statement
-from superalign_training.oversight.settings import Signals
+from superalign_training.oversight.settings import SignalSettings
 from superalign_training.selfplay.agents import checkpoint_agent
 from superalign_training.selfplay.driver import StageContext
 from superalign_training.selfplay.settings import Settings
@@ -34,7 +34,7 @@ class Supervisor(NamedTuple):
 
 
 def supervisors_of(context: StageContext, settings: Settings) -> list[Supervisor]:
-    """Return every source but people: personas, other models, ancestors from the oldest.
+    """Return personas, other models and ancestors (oldest first) as supervisors.
 
     Raises:
         UnknownId: no agent is called so.
@@ -59,13 +59,13 @@ def supervisors_of(context: StageContext, settings: Settings) -> list[Supervisor
     if twice:
         raise InvalidOption(
             f"the source {twice[0]} is named twice in signals.models and signals.personas; "
-            "the same voice twice is no second opinion: name another, or another seed of it"
+            "the same source twice adds no information: name another, or another seed of it"
         )
     return members
 
 
 def student_seat(scenario: Scenario[Any]) -> Seat:
-    """Return the student's seat: the last one, after its supervisors'."""
+    """Return the student's seat, the last one."""
     return scenario.seats[-1]
 
 
@@ -93,7 +93,7 @@ def play_tasks(
         tasks: what to play; drawn when absent.
     """
     agents = [*(member.agent for member in members), learner]
-    played = Rollouts(
+    episodes = Rollouts(
         scenario,
         dict(zip(scenario.seats, agents, strict=True)),
         run=context.seed_of(part),
@@ -103,70 +103,75 @@ def play_tasks(
         sinks=[context.writer],
         tasks=tasks,
     ).run(cases)
-    context.failures.count(played)
-    return [episode for episode in played if not episode.failed]
+    context.failures.count(episodes)
+    return [episode for episode in episodes if not episode.failed]
 
 
 def statements_of(
     scenario: Scenario[Any], episodes: Sequence[Episode], members: Sequence[Supervisor]
 ) -> list[Statement]:
-    """Return one statement for each answer of a supervisor that is not empty."""
+    """Return one statement for each non-empty answer of a supervisor."""
     # Members hold the first seats; the student's is the last.
-    source = dict(zip(scenario.seats, [one.source for one in members], strict=False))
-    found = []
+    source = dict(zip(scenario.seats, [member.source for member in members], strict=False))
+    statements = []
     for episode in episodes:
-        spoken = {u.turn: u for u in episode.utterances}
-        found += [
-            Statement(episode.id, source[label.seat], label.text, sure(spoken[label.turn]))
+        turns = {u.turn: u for u in episode.utterances}
+        statements += [
+            Statement(
+                episode.id,
+                source[label.seat],
+                label.text,
+                probability_of(turns[label.turn]),
+            )
             for label in labels_of(episode)
             if label.text.strip()
         ]
-    return found
+    return statements
 
 
 def answer_of(episode: Episode) -> Utterance:
-    """Return the student's answer: the last utterance."""
+    """Return the student's answer, the last utterance."""
     return episode.utterances[-1]
 
 
-def sure(spoken: Utterance) -> float:
+def probability_of(utterance: Utterance) -> float:
     """Return the probability of an utterance under its own policy; 1 without log-probs."""
-    said = spoken.reply.logprobs if spoken.reply is not None else ()
-    return min(1.0, exp(sum(said)))
+    logprobs = utterance.reply.logprobs if utterance.reply is not None else ()
+    return min(1.0, exp(sum(logprobs)))
 
 
 def _at_own_temperature(
-    agent: Anyone, reference: Any, signals: Signals, device: str
+    agent: Anyone, reference: Any, signals: SignalSettings, device: str
 ) -> Anyone:
     """Set temperature and device of a supervisor's agent."""
     if isinstance(agent, TransformerAgent):
-        named = reference if isinstance(reference, Mapping) else {}
-        agent.temperature = float(named.get("temperature", signals.temperature))
-        if "device" not in named:
+        options = reference if isinstance(reference, Mapping) else {}
+        agent.temperature = float(options.get("temperature", signals.temperature))
+        if "device" not in options:
             agent.model.to(device)  # type: ignore[arg-type] # transformers' own is narrower
     return agent
 
 
 @contextmanager
-def speaking(agent: TransformerAgent, temperature: float) -> Iterator[None]:
+def temperature_set(agent: TransformerAgent, temperature: float) -> Iterator[None]:
     """Set an agent's temperature within the context."""
-    own = agent.temperature
+    before = agent.temperature
     agent.temperature = temperature
     try:
         yield
     finally:
-        agent.temperature = own
+        agent.temperature = before
 
 
 def aligned_agents(context: StageContext, settings: Settings) -> list[tuple[str, Agent]]:
     """Return (source, agent) of every accepted generation A_i⁺, oldest first."""
     return [
         (
-            one.checkpoint.agent,
-            voiced(
-                checkpoint_agent(context, one.checkpoint, settings, part="aligned"),
-                Level.of(settings.levels[one.level]),
+            generation.checkpoint.agent,
+            with_level_decoding(
+                checkpoint_agent(context, generation.checkpoint, settings, part="aligned"),
+                Level.of(settings.levels[generation.level]),
             ),
         )
-        for one in context.state.aligned
+        for generation in context.state.aligned
     ]

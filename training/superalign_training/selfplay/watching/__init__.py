@@ -1,4 +1,4 @@
-"""How a run is watched, and how it stands."""
+"""Progress display of a run, and tables of its results."""
 
 from superalign_training.selfplay.watching.live import (
     LiveTable,

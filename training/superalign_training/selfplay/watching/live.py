@@ -1,4 +1,4 @@
-"""How a run is watched: a live table at a terminal, few lines elsewhere."""
+"""Progress display: a live table at a terminal, lines in a log."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +32,13 @@ QUIET_SECONDS = 10.0
 
 
 class Silent:
-    """Tells nobody."""
+    """A watcher without output."""
 
     def begin(self, moment: Moment) -> None:
         """A stage begins."""
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        """Something countable was done."""
+        """Progress within the stage."""
 
     def end(self, metrics: Sequence[Metric]) -> None:
         """The stage is done."""
@@ -51,7 +51,7 @@ class Silent:
 
 
 class LogLines:
-    """One line for every stage, and now and then how far it is: for logs and pipes.
+    """One line per stage and some progress lines, for logs and pipes.
 
     Args:
         write: takes a line.
@@ -73,11 +73,11 @@ class LogLines:
 
     def begin(self, moment: Moment) -> None:
         """A stage begins."""
-        self._name = f"[{moment.place + 1}/{moment.of}] {named(moment)}"
+        self._name = f"[{moment.place + 1}/{moment.of}] {moment_name(moment)}"
         self._since = self._last = self._clock()
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        """Something countable was done; said only when it was quiet for long enough."""
+        """Progress within the stage; a line only after a while."""
         now = self._clock()
         if now - self._last >= self._every:
             self._last = now
@@ -90,17 +90,19 @@ class LogLines:
 
     def skip(self, moment: Moment, metrics: Sequence[Metric]) -> None:
         """The stage was done before."""
-        self._write(f"[{moment.place + 1}/{moment.of}] {named(moment)} was done before")
+        self._write(
+            f"[{moment.place + 1}/{moment.of}] {moment_name(moment)} was done before"
+        )
 
     def wait(self, reason: str) -> None:
-        """The stage stands still; every reason is said once."""
+        """The stage waits; each reason is printed once."""
         if reason != self._awaited:
             self._awaited = reason
             self._write(f"{self._name} {reason}")
 
 
 class LiveTable:
-    """A row for every round or generation that was measured, and a bar for what runs.
+    """A live table of measured rounds or generations, with a progress bar.
 
     Args:
         console: where to.
@@ -141,12 +143,12 @@ class LiveTable:
         self._drop_bar()
         self._moment = moment
         self._task = self._progress.add_task(
-            f"[{moment.place + 1}/{moment.of}] {named(moment)}", total=1, numbers=""
+            f"[{moment.place + 1}/{moment.of}] {moment_name(moment)}", total=1, numbers=""
         )
         self._show()
 
     def step(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        """Something countable was done."""
+        """Progress within the stage."""
         if self._task is not None:
             self._progress.update(
                 self._task, completed=done, total=total, numbers=line_of(numbers)
@@ -179,55 +181,57 @@ class LiveTable:
         self._live.update(Group(*tables, self._progress))
 
 
-def named(moment: Moment) -> str:
-    """Return what a moment of a run is called."""
-    where = f"round {moment.round} {moment.stage}"
-    return f"generation {moment.generation} {where}" if moment.generation else where
+def moment_name(moment: Moment) -> str:
+    """Return the name of a position in a run."""
+    text = f"round {moment.round} {moment.stage}"
+    return f"generation {moment.generation} {text}" if moment.generation else text
 
 
 def line_of(numbers: Mapping[str, float]) -> str:
-    """Return the numbers of a step that are worth showing."""
+    """Return the main numbers of a step as text."""
     return " ".join(f"{key} {decimal(numbers[key], 3)}" for key in SHOWN if key in numbers)
 
 
 def highlights(metrics: Sequence[Metric]) -> str:
-    """Return a few of a stage's metrics on one line: of the newest whom it measured."""
-    shown = [
+    """Return the main metrics of a stage's newest measurement on one line."""
+    visible = [
         m
         for m in metrics
         if "kind" not in m.tags and not m.name.startswith("refusals.share")
     ]
-    newest = _newest(shown)
-    chosen = [m for m in shown if m.tags.get("who", newest) == newest]
-    return ", ".join(f"{terminal(_title(m))}{_tagged(m)} {_shown(m)}" for m in chosen[:6])
+    newest = _newest(visible)
+    newest_metrics = [m for m in visible if m.tags.get("who", newest) == newest]
+    return ", ".join(
+        f"{terminal(_title(m))}{_tagged(m)} {_shown(m)}" for m in newest_metrics[:6]
+    )
 
 
 def _title(metric: Metric) -> str:
-    """Return the title of a metric as it stands within a sentence."""
+    """Return the title of a metric in lower case within a sentence."""
     title = kind_of(metric.name).title
     return f"{title[:1].lower()}{title[1:]}"
 
 
 def _shown(metric: Metric) -> str:
-    """Return a number, without a fraction where it counts something."""
+    """Return a metric's value as text; counts without a fraction."""
     value, counted = float(metric.value), not metric.n and metric.low is None
-    whole = value.is_integer() and (counted or abs(value) > 1)
-    return number(value) if whole else decimal(value)
+    is_count = value.is_integer() and (counted or abs(value) > 1)
+    return number(value) if is_count else decimal(value)
 
 
 def _newest(metrics: Sequence[Metric]) -> str:
-    """Return who was measured last, baselines and unaligned sides apart; nobody is empty."""
-    found = [m.tags["who"] for m in metrics if m.tags.get("who")]
-    if "final" in found:
+    """Return the last measured lineup, without baselines and unaligned sides; empty for none."""
+    names = [m.tags["who"] for m in metrics if m.tags.get("who")]
+    if "final" in names:
         return "final"
-    aligned = [who for who in found if who.endswith("+")]
-    return (aligned or found or [""])[-1]
+    aligned = [name for name in names if name.endswith("+")]
+    return (aligned or names or [""])[-1]
 
 
 def summary_tables(
     summary: Summary | ChainSummary | OutcomeSummary, width: int = WIDTH
 ) -> list[Table | Text]:
-    """Return the summary as tables that fit a terminal, for each split, noted below."""
+    """Return the summary as tables for a terminal, for each split, with its note."""
     tables: list[Table | Text] = []
     for split in summary.splits:
         head, *body = summary.rows(split)
@@ -237,5 +241,5 @@ def summary_tables(
 
 def _tagged(metric: Metric) -> str:
     parts = (metric.tags.get(name) for name in _TELLING)
-    where = next(filter(None, parts), metric.opponent)
-    return f" ({terminal(where)})" if where else ""
+    tag = next(filter(None, parts), metric.opponent)
+    return f" ({terminal(tag)})" if tag else ""

@@ -1,4 +1,4 @@
-"""Tables that fit a terminal: one that is too wide continues below with its other columns."""
+"""Tables for a terminal, with further columns below where one is too wide."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -47,20 +47,20 @@ def fitting(
 
 
 def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
-    names, *others = columns
+    names, *rest = columns
     part, used = [names], min(_width(names), _LONGEST_NAME) + _PADDING
-    first = used
-    for column in others:
-        taken = _width(column) + _PADDING
-        if len(part) > 1 and used + taken > width:
+    base = used
+    for column in rest:
+        needed = _width(column) + _PADDING
+        if len(part) > 1 and used + needed > width:
             yield part
-            part, used = [names], first
-        part, used = [*part, column], used + taken
+            part, used = [names], base
+        part, used = [*part, column], used + needed
     yield part
 
 
 def _width(column: list[str]) -> int:
-    """Return the room that a column needs: headings may be folded, cells may not."""
+    """Return the width of a column: headings may wrap, cells may not."""
     head, *cells = column
     return max(map(len, [*head.split(), *cells, " "]))
 
@@ -125,21 +125,21 @@ ENDS = ("test", "critics")
 
 
 class Standings:
-    """A row for every round, or for every generation, as far as it was measured."""
+    """Results of a run: a row for every measured round or generation."""
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, str]] = {}
 
     def take(self, moment: Moment, metrics: Sequence[Metric]) -> None:
-        """Take in what a stage measured; the final test has no row."""
+        """Add the metrics of a stage; the final test has no row."""
         if moment.stage in ENDS:
             return
         number = moment.generation or moment.round
         name = f"{'generation' if moment.generation else 'round'} {number}"
         values = {
-            column.title: _said(told, column)
+            column.title: _said(fitting_metrics, column)
             for column in COLUMNS
-            if (told := [m for m in metrics if _fits(m, column)])
+            if (fitting_metrics := [m for m in metrics if _fits(m, column)])
         }
         if not any(m.name in _KNOWN for m in metrics if "who" in m.tags):
             values |= _others(metrics)
@@ -148,14 +148,14 @@ class Standings:
 
     @property
     def last(self) -> dict[str, str]:
-        """Title of a column → what the newest row says there."""
+        """Title of a column → value in the newest row."""
         return dict(next(reversed(self._rows.values()), {}))
 
     def tables(self, width: int = WIDTH) -> list[Table | Text]:
-        """Return the table, in parts that fit a width; none as long as nothing is in it."""
+        """Return the table in parts that fit a width; empty without rows."""
         titles = dict.fromkeys(title for row in self._rows.values() for title in row)
-        known = [c.title for c in COLUMNS if c.title in titles]
-        columns = [*known, *[t for t in titles if t not in known][:_MOST_OTHERS]]
+        declared = [c.title for c in COLUMNS if c.title in titles]
+        columns = [*declared, *[t for t in titles if t not in declared][:_MOST_OTHERS]]
         if not columns:
             return []
         rows = [
@@ -173,7 +173,7 @@ def _fits(metric: Metric, column: Column) -> bool:
 
 
 def _others(metrics: Sequence[Metric]) -> dict[str, str]:
-    """Return what a scenario of its own measured of a lineup: heading → number."""
+    """Return heading → number of a scenario's own metrics."""
     return {
         key(m).title(): decimal(m.value)
         for m in metrics
@@ -181,17 +181,17 @@ def _others(metrics: Sequence[Metric]) -> dict[str, str]:
     }
 
 
-def _said(told: Sequence[Metric], column: Column) -> str:
+def _said(metrics: Sequence[Metric], column: Column) -> str:
     if column.shows:
-        return told[-1].tags.get(column.shows, "")
-    value = census([m.value for m in told]).value
+        return metrics[-1].tags.get(column.shows, "")
+    value = census([m.value for m in metrics]).value
     if column.metric == "gate.accepted":
         return "accepted" if value > 0 else "rolled back"
     return number(value) if column.metric == "risk.hazards" else decimal(value)
 
 
 def standings_of(run: Run) -> Standings:
-    """Return how a recorded run stands."""
+    """Return the results of a recorded run."""
     standings = Standings()
     stages = run.stages.all(status="done")
     for place, stage in enumerate(stages):

@@ -1,4 +1,4 @@
-"""Practice of a role: RL on its own episodes, with rewards of the environment and of people.
+"""RL training of a role on its own episodes, with rewards of the environment and of people.
 
 Which role, against whom, by which algorithm and with what added to the pay is for the
 stage to say; how episodes become rows, what people are asked about them, where the policy is
@@ -23,11 +23,11 @@ from superalign_training.data import (
 )
 from superalign_training.policy import AnyPolicy, LearnerPolicy, Policy
 from superalign_training.selfplay.driver import StageContext
-from superalign_training.selfplay.late import LateCases, Learning, late_cases
-from superalign_training.selfplay.playing import play, seat_all
-from superalign_training.selfplay.recorder import Earnings
+from superalign_training.selfplay.late import LateCases, LearningPolicy, late_cases
+from superalign_training.selfplay.playing import agents_by_seat, play
+from superalign_training.selfplay.recorder import RewardMeans
 from superalign_training.selfplay.settings import Settings
-from superalign_training.selfplay.skipped_stages import unlearned
+from superalign_training.selfplay.skipped_stages import unused_answers_reason
 from superalign_training.selfplay.state import NO_PAID_ANSWERS, PaidAnswers, RunState
 from superalign_training.selfplay.supervisors.feedback import HumanFeedback
 
@@ -47,8 +47,8 @@ declare(
 )
 
 
-class Drill(NamedTuple):
-    """Scenario and agents for the practice of a role."""
+class RolloutSetup(NamedTuple):
+    """Scenario and agents of a role's training episodes."""
 
     role: Role
     scenario: Scenario[Any]
@@ -58,7 +58,7 @@ class Drill(NamedTuple):
     """Name of the episodes within the stage."""
 
 
-def numbered(part: str, place: int) -> str:
+def episodes_name(part: str, place: int) -> str:
     """Return the name of the episodes of the n-th algorithm of a stage, from 0.
 
     Of one name they would be the same cases with the same seeds: people would be asked about
@@ -67,8 +67,8 @@ def numbered(part: str, place: int) -> str:
     return f"{part}-{place + 1}" if place else part
 
 
-class Practised(NamedTuple):
-    """Run state, numbers and metrics after practice."""
+class TrainingResult(NamedTuple):
+    """Run state, numbers and metrics after training."""
 
     state: RunState
     """Knows which answers of people have paid; the policy is put in by the stage."""
@@ -78,41 +78,41 @@ class Practised(NamedTuple):
     """About people's answers."""
 
 
-def practise(
+def train_on_rewards(
     context: StageContext,
     settings: Settings,
     state: RunState,
     policy: Policy,
-    drill: Drill,
+    setup: RolloutSetup,
     algorithm: OnPolicy,
     *,
     shaping: Shaping | None = None,
-) -> Practised:
-    """Improve a policy in place on episodes of its own.
+) -> TrainingResult:
+    """Train a policy in place on its own episodes.
 
     Args:
         context: of the stage.
         settings: of the run.
         state: of the stage so far.
         policy: of the role.
-        drill: where it plays, and with whom.
+        setup: where it plays, and with whom.
         algorithm: how it learns.
         shaping: adds to the pay of each batch, such as a bonus for novelty.
     """
-    practice = _Practice.of(context, settings, state, policy, drill, algorithm)
-    batches = _Batches(context, drill, algorithm, practice, shaping)
-    told = context.on_step(drill.role, policy, algorithm)
+    training = _RewardTraining.of(context, settings, state, policy, setup, algorithm)
+    batches = _Batches(context, setup, algorithm, training, shaping)
+    report_step = context.on_step(setup.role, policy, algorithm)
     numbers = algorithm.improve(
         policy,
-        Live(batches.rows, practice.late.cap),
-        seed=context.seed_of(f"trainer-{drill.part}"),
-        on_step=lambda done, numbers: told(done, {**numbers, **batches.earned()}),
+        Live(batches.rows, training.late.cap),
+        seed=context.seed_of(f"trainer-{setup.part}"),
+        on_step=lambda step, numbers: report_step(step, {**numbers, **batches.earned()}),
     )
-    return practice.left(context, state, drill.role, numbers)
+    return training.left(context, state, setup.role, numbers)
 
 
-class _Practice(NamedTuple):
-    """Learning seats of a stage, with human feedback and late answers."""
+class _RewardTraining(NamedTuple):
+    """LearningPolicy seats of a stage, with human feedback and late answers."""
 
     settings: Settings
     seats: Sequence[Seat]
@@ -127,29 +127,29 @@ class _Practice(NamedTuple):
         settings: Settings,
         state: RunState,
         policy: AnyPolicy,
-        drill: Drill,
+        setup: RolloutSetup,
         algorithm: OnPolicy | Own,
-    ) -> "_Practice":
+    ) -> "_RewardTraining":
         """Build it at the beginning of a stage."""
-        held = seat_all(drill.scenario, drill.agents)
-        seats = [seat for seat, agent in held.items() if agent is policy.agent]
-        paid_answers = state.paid_answers.get(state.holder(drill.role), NO_PAID_ANSWERS)
+        agents = agents_by_seat(setup.scenario, setup.agents)
+        seats = [seat for seat, agent in agents.items() if agent is policy.agent]
+        paid_answers = state.paid_answers.get(state.holder(setup.role), NO_PAID_ANSWERS)
         feedback = HumanFeedback(
             context,
             settings,
-            drill.scenario,
+            setup.scenario,
             seats,
             state.question_remainders,
             paid_answers,
         )
         staleness = settings.people.staleness
-        learning = Learning(policy, seats, algorithm, feedback.rules, staleness)
+        learning = LearningPolicy(policy, seats, algorithm, feedback.rules, staleness)
         late = late_cases(context, paid_answers, learning)
         return cls(settings, seats, paid_answers, feedback, late)
 
     def left(
         self, context: StageContext, state: RunState, role: Role, numbers: dict[str, float]
-    ) -> Practised:
+    ) -> TrainingResult:
         """Return run state and metrics at the end of the stage."""
         metrics = self.feedback.metrics(role) + self.late.metrics(role, context.round)
         metrics += _stored(context, self.settings, role, self.late.expired)
@@ -158,14 +158,14 @@ class _Practice(NamedTuple):
             state = state.with_paid_answers(
                 role, self.feedback.paid_answers(self.late.unpaid)
             )
-        return Practised(state, numbers, metrics)
+        return TrainingResult(state, numbers, metrics)
 
 
 def _stored(
     context: StageContext, settings: Settings, role: Role, expired: int
 ) -> tuple[Metric, ...]:
-    """Record and count late answers without a use in training."""
-    reason = unlearned(settings, role) if expired else ""
+    """Record and count late answers that no training uses."""
+    reason = unused_answers_reason(settings, role) if expired else ""
     if not reason:
         return ()
     evidence = {"role": role, "answers": expired, "reason": reason}
@@ -179,9 +179,9 @@ class _Batches:
 
     Args:
         context: of the stage.
-        drill: what is played.
+        setup: what is played.
         algorithm: says how often each case is played.
-        practice: learning seats, human feedback, and late cases that take some of the
+        training: learning seats, human feedback, and late cases that take some of the
             places of a batch.
         shaping: adds to the pay of what is played.
     """
@@ -189,45 +189,45 @@ class _Batches:
     def __init__(
         self,
         context: StageContext,
-        drill: Drill,
+        setup: RolloutSetup,
         algorithm: OnPolicy,
-        practice: _Practice,
+        training: _RewardTraining,
         shaping: Shaping | None,
     ) -> None:
-        self._context, self._drill, self._algorithm = context, drill, algorithm
+        self._context, self._setup, self._algorithm = context, setup, algorithm
         self._seats, self._feedback, self._late = (
-            practice.seats,
-            practice.feedback,
-            practice.late,
+            training.seats,
+            training.feedback,
+            training.late,
         )
         self._shaping = shaping
-        self._earnings = Earnings()
+        self._earnings = RewardMeans()
 
     def rows(self, first: int, count: int) -> Sequence[Row]:
-        """Return the rows of `count` cases, those of late answers included."""
+        """Return the rows of `count` cases, rows of late answers included."""
         returned = self._late.take(count)
-        played = count - len(returned)
-        rows = self._played(first, played)
-        again = [
+        fresh = count - len(returned)
+        rows = self._played(first, fresh)
+        late_rows = [
             row._replace(case=case)
-            for case, found in enumerate(returned, start=first + played)
-            for row in found
+            for case, case_rows in enumerate(returned, start=first + fresh)
+            for row in case_rows
         ]
         # First: who plays more cases than needed leaves out the last ones.
-        return [*again, *rows]
+        return [*late_rows, *rows]
 
     def earned(self) -> dict[str, float]:
-        """Return mean reward by part since the last call."""
+        """Return the mean reward by part since the last call."""
         return self._earnings.take()
 
     def _played(self, first: int, count: int) -> Sequence[Row]:
-        drill, algorithm = self._drill, self._algorithm
+        setup, algorithm = self._setup, self._algorithm
         episodes = play(
             self._context,
-            drill.scenario,
-            drill.agents,
+            setup.scenario,
+            setup.agents,
             count,
-            part=drill.part,
+            part=setup.part,
             first_case=first,
             group=algorithm.num_generations,
             fork_at=self._seats[0] if algorithm.fork else None,
@@ -244,26 +244,33 @@ class _Batches:
         return rows if self._shaping is None else self._shaping(rows)
 
 
-def practise_all(
+def train_by_all(
     context: StageContext,
     settings: Settings,
     policy: AnyPolicy,
-    drill: Drill,
+    setup: RolloutSetup,
     algorithms: Sequence[OnPolicy | Own],
-) -> Practised:
-    """Improve a policy in place by one algorithm after the other."""
-    done = Practised(context.state, {})
+) -> TrainingResult:
+    """Train a policy in place by one algorithm after the other."""
+    total = TrainingResult(context.state, {})
     for place, algorithm in enumerate(algorithms):
-        own = drill._replace(part=numbered(drill.part, place))
+        numbered_setup = setup._replace(part=episodes_name(setup.part, place))
         if isinstance(policy, LearnerPolicy):
             assert isinstance(algorithm, Own)
-            new = _improve_itself(context, settings, done.state, policy, own, algorithm)
+            practised = _improve_itself(
+                context, settings, total.state, policy, numbered_setup, algorithm
+            )
         else:
             assert not isinstance(algorithm, Own)
-            new = practise(context, settings, done.state, policy, own, algorithm)
-        numbers, metrics = done.numbers | new.numbers, done.metrics + new.metrics
-        done = Practised(new.state, numbers, metrics)
-    return done
+            practised = train_on_rewards(
+                context, settings, total.state, policy, numbered_setup, algorithm
+            )
+        numbers, metrics = (
+            total.numbers | practised.numbers,
+            total.metrics + practised.metrics,
+        )
+        total = TrainingResult(practised.state, numbers, metrics)
+    return total
 
 
 def _improve_itself(
@@ -271,48 +278,48 @@ def _improve_itself(
     settings: Settings,
     state: RunState,
     policy: LearnerPolicy,
-    drill: Drill,
-    own: Own,
-) -> Practised:
-    """Run a learner's own update on episodes that it plays."""
-    practice = _Practice.of(context, settings, state, policy, drill, own)
-    feedback = practice.feedback
-    earnings = Earnings()
-    told = context.on_step(drill.role, policy, own)
+    setup: RolloutSetup,
+    algorithm: Own,
+) -> TrainingResult:
+    """Train a self-improving learner on its own episodes."""
+    training = _RewardTraining.of(context, settings, state, policy, setup, algorithm)
+    feedback = training.feedback
+    earnings = RewardMeans()
+    report_step = context.on_step(setup.role, policy, algorithm)
 
     def cases(first: int, count: int) -> Sequence[Paid]:
         with policy.agent.watched() as watched:
             episodes = play(
                 context,
-                drill.scenario,
-                drill.agents,
+                setup.scenario,
+                setup.agents,
                 count,
-                part=drill.part,
+                part=setup.part,
                 first_case=first,
-                group=own.num_generations,
+                group=algorithm.num_generations,
             )
             signals = feedback.of(episodes)
             rules = feedback.rules
-            found = paid_episodes(
-                episodes, practice.seats, watched.shown, signals, rules=rules
+            paid = paid_episodes(
+                episodes, training.seats, watched.shown, signals, rules=rules
             )
-        learners = [(one.episode.id, one.seat) for one in found]
+        learners = [(row.episode.id, row.seat) for row in paid]
         earnings.add(episodes, learners, signals, rules)
-        return found
+        return paid
 
-    numbers = own.improve(
+    numbers = algorithm.improve(
         policy,
         PaidExperience(cases),
-        seed=context.seed_of(f"trainer-{drill.part}"),
-        on_step=lambda done, numbers: told(done, {**numbers, **earnings.take()}),
+        seed=context.seed_of(f"trainer-{setup.part}"),
+        on_step=lambda step, numbers: report_step(step, {**numbers, **earnings.take()}),
     )
-    return practice.left(context, state, drill.role, numbers)
+    return training.left(context, state, setup.role, numbers)
 
 
-def reported(
+def reward_metrics(
     role: Role, numbers: Mapping[str, float], *, agent: str, step: int
 ) -> tuple[Metric, ...]:
-    """Return the metrics of a role's practice."""
+    """Return the reward metrics of a role's training."""
     return tuple(
         Metric(name, numbers[name], agent=agent, tags={"role": role}, step=step)
         for name in REPORTED
