@@ -268,7 +268,7 @@ def _count(folder: Path, mishap: Mishap) -> list[int]:
         connection.set_trace_callback(traced)
         return connection
 
-    sqlite3.connect = connected  # type: ignore[assignment]
+    sqlite3.connect = connected  # type: ignore[assignment] # one of its overloads
     sys.addaudithook(hook)
     return seen
 

@@ -143,6 +143,7 @@ def test_a_process_that_was_started_deaf_stays_deaf():
     try:
         with sigterm_as_interrupt():
             os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -110,7 +110,5 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         from superalign_training.selfplay.stopping import exit_code  # noqa: PLC0415 - as above
 
-        typer.echo(
-            f"\n{str(stop) or 'stopped; the same command with --resume goes on'}", err=True
-        )
+        typer.echo(f"\n{str(stop) or 'stopped before anything was written'}", err=True)
         raise typer.Exit(exit_code(stop)) from stop
