@@ -104,7 +104,7 @@ class Scenes:
     def moment(self, operations: int) -> tuple[Mishap, float]:
         """Return when the next kill comes: at an operation, or after some time."""
         if self._random.random() < 0.7:
-            return Mishap(at=self._random.randint(1, max(1, operations // 2))), _PATIENCE
+            return Mishap(at=self._random.randint(1, max(1, operations // 4))), _PATIENCE
         return NONE, self._random.uniform(0.01, 1.5)
 
     def killed(self, scene: str, settings: Mapping[str, Any], kills: int) -> None:
