@@ -18,8 +18,14 @@ from msgspec.structs import replace
 from superalign_agents.human import Human
 from superalign_agents.references import make_lineup, read_pairs, seat_references
 from superalign_env import registry
-from superalign_env.cli.output import AsJson, console, print_json, shown, table
-from superalign_env.cli.record import transcript
+from superalign_env.cli.output import (
+    AsJson,
+    console,
+    print_json,
+    print_transcript,
+    say,
+    table,
+)
 from superalign_env.errors import InvalidOption
 from superalign_env.evaluation import (
     LEAST,
@@ -97,7 +103,7 @@ def play(
         stream = stack.enter_context(closing(rollouts.stream(episodes)))
         total, failed = printed(stream, first)
     if failed:
-        console.print(f"{failed} of {total} episodes failed", style="red")
+        say("{} of {} episodes failed", failed, total, style="red")
         raise typer.Exit(1)
 
 
@@ -119,8 +125,7 @@ def _read_seats(pairs: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _print_location(run: Path) -> None:
-    command = f"superalign ls {shlex.quote(str(run))}"
-    console.print(shown(f"recorded in {run}; read it with: {command}"))
+    say("recorded in {}; read it with: superalign ls {}", run, shlex.quote(str(run)))
 
 
 def printed(episodes: Iterable[Episode], first: int) -> tuple[int, int]:
@@ -137,17 +142,12 @@ def printed(episodes: Iterable[Episode], first: int) -> tuple[int, int]:
             total += 1
             failed += episode.failed
             while due in waiting:
-                _print_episode(waiting.pop(due))
+                print_transcript(waiting.pop(due))
                 due += 1
     finally:
         for case in sorted(waiting):
-            _print_episode(waiting[case])
+            print_transcript(waiting[case])
     return total, failed
-
-
-def _print_episode(episode: Episode) -> None:
-    for line in transcript(episode):
-        console.print(line)
 
 
 def evaluate(
@@ -263,13 +263,11 @@ def _print_metrics(
 ) -> None:
     for played in lineups:
         who = ", ".join(f"{seat}={reference}" for seat, reference in played.seats.items())
-        console.print(shown(f"{rules.id}, {len(played.episodes)} cases: {who}"))
+        say("{}, {} cases: {}", rules.id, len(played.episodes), who)
         console.print(table(_HEAD, [_row(metric) for metric in played.metrics]))
         if played.failed:
             example = played.failed[0].ending.reason
-            console.print(
-                shown(f"{len(played.failed)} failed, the first: {example}", "red")
-            )
+            say("{} failed, the first: {}", len(played.failed), example, style="red")
         console.print()
     if differences:
         console.print("the first minus the second, on the same cases")
@@ -277,7 +275,7 @@ def _print_metrics(
     printed_metrics = [*differences, *(m for played in lineups for m in played.metrics)]
     few = any(metric.n < LEAST for metric in printed_metrics)
     note = f" None is given for fewer than {LEAST} observations (n)." if few else ""
-    console.print(f"Shares lie between 0 and 1; intervals are of 95 %.{note}")
+    say("Shares lie between 0 and 1; intervals are of 95 %.{}", note)
 
 
 _HEAD = ("measure", "of", "value", "95 %", "n")

@@ -17,7 +17,6 @@ import typer
 from superalign_env import __version__, registry
 from superalign_env.ctrl_c import BEFORE_ANYTHING, CTRL_C, hear_ctrl_c
 from superalign_env.errors import InvalidOption, RecordError, SuperalignError, UnknownId
-from superalign_env.plain_text import terminal
 
 _MISUSED = (InvalidOption, UnknownId)
 
@@ -60,15 +59,30 @@ def main() -> None:
         print(f"\n{BEFORE_ANYTHING}", file=sys.stderr)
         sys.exit(CTRL_C)
     except SuperalignError as error:
-        print(f"superalign: {terminal(str(error))}", file=sys.stderr)
+        _say_error(str(error))
         misused = isinstance(error, _MISUSED) or type(error) is RecordError
         sys.exit(2 if misused else 1)
     except OSError as error:
         if error.filename is None:  # not about a path: somebody should see where it was
-            raise
-        message = f"{error.filename}: {error.strerror or error}"
-        print(f"superalign: {terminal(message)}", file=sys.stderr)
+            _say_traceback()
+        else:
+            _say_error(f"{error.filename}: {error.strerror or error}")
         sys.exit(1)
+    except Exception:  # a defect of ours or of a plug-in, which may quote anybody
+        _say_traceback()
+        sys.exit(1)
+
+
+def _say_error(message: str) -> None:
+    from superalign_env.cli.output import say_error  # noqa: PLC0415 - rich is paid when needed
+
+    say_error(message)
+
+
+def _say_traceback() -> None:
+    from superalign_env.cli.output import say_traceback  # noqa: PLC0415 - same
+
+    say_traceback()
 
 
 def _print_version(wanted: bool) -> None:

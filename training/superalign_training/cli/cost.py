@@ -15,6 +15,7 @@ from rich.table import Table
 from superalign_agents.ladders import user_cache
 from superalign_env.canonical import content_hash
 from superalign_env.capabilities import variants_of
+from superalign_env.cli.output import table
 from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.sft import Sft
 from superalign_training.data import Example
@@ -278,12 +279,9 @@ def cost_of(
 
 def cost_table(cost: Cost) -> Table:
     """Return the estimate for the terminal."""
-    table = Table("stage", title="what this run will cost, at most (an estimate)")
-    for column in ("how often", "episodes", "tokens", "labels", "planted", "time"):
-        table.add_column(column, justify="right")
-    rows = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
-    for name, often, spent in [*rows, ("all", "", cost.whole)]:
-        table.add_row(
+    stages = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
+    rows = [
+        (
             name,
             often,
             _round(spent.episodes),
@@ -292,7 +290,14 @@ def cost_table(cost: Cost) -> Table:
             _round(spent.planted),
             _span(cost.seconds_of(spent)),
         )
-    return table
+        for name, often, spent in [*stages, ("all", "", cost.whole)]
+    ]
+    return table(
+        ["stage", "how often", "episodes", "tokens", "labels", "planted", "time"],
+        rows,
+        title="what this run will cost, at most (an estimate)",
+        numbers=True,
+    )
 
 
 def _round(number: float | None) -> str:

@@ -1,13 +1,12 @@
 """``superalign experiment``."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from superalign_env import registry
-from superalign_env.cli.output import console, table
+from superalign_env.cli.output import console, errors, print_json, say, table
 from superalign_env.errors import InvalidOption, ProtocolError
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def experiment(
                 watcher=watcher,
             )
     except KeyboardInterrupt as stop:
-        typer.echo(f"\nstopped; the same command continues in {where}", err=True)
+        say("\nstopped; the same command continues in {}", where, to=errors)
         raise typer.Exit(exit_code(stop)) from stop
     _print(report, where)
 
@@ -96,12 +95,10 @@ def _print(report: "ExperimentReport", where: Path) -> None:
     from superalign_training.experiments.engine.results import shown  # noqa: PLC0415 - slow
 
     for result_table in report.tables():
-        console.print(f"\n{result_table.title}", markup=False)
+        say("\n{}", result_table.title)
         rows = [[shown(cell) for cell in row] for row in result_table.rows]
         console.print(table(list(result_table.head), rows))
-    sentence = (
-        f"{report.plan.experiment.name}: {report.plan.status}. {report.result.sentence}"
-    )
-    console.print(f"\n{sentence.strip()}", markup=False)
-    console.print(f"{where}/result.md, result.json, picture.svg, run.db", markup=False)
-    typer.echo(json.dumps(report.line(), allow_nan=False))
+    plan, sentence = report.plan, report.result.sentence
+    say("\n{}: {}. {}", plan.experiment.name, plan.status, sentence)
+    say("{}/result.md, result.json, picture.svg, run.db", where)
+    print_json(report.line())
