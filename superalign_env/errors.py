@@ -18,7 +18,7 @@
     ├── Halted                  a run stands still until people have spoken
     └── RecordError             something is wrong with a run folder
         ├── RecordDamaged       the database or a checkpoint is broken or was altered
-        ├── RecordTooNew        written by a later version
+        ├── RecordOtherFormat   written by a version with other tables
         ├── RecordLocked        another process writes to this run
         └── RecordFull          the disk is full; what was written before is kept
 """
@@ -157,8 +157,8 @@ class RecordDamaged(RecordError):
     """The database or a checkpoint is broken or was altered."""
 
 
-class RecordTooNew(RecordError):
-    """The record was written by a later version of this package."""
+class RecordOtherFormat(RecordError):
+    """The record was written by a version of this package that has other tables."""
 
 
 class RecordLocked(RecordError):

@@ -17,6 +17,7 @@ from superalign_env.report.relations import league, lineage, sources
 from superalign_env.report.table_sections import finals, numbers, settings, stages
 from superalign_env.report.trends import others, progress, training
 from superalign_env.store import Run, sealed_page
+from superalign_env.store.run_lock import in_words
 
 __all__ = ["COMPARISON", "REPORT", "write_report"]
 
@@ -39,15 +40,16 @@ def write_report(
         The file.
 
     Raises:
-        RecordError: there is no run in one of the folders.
+        RecordError: there is no run in one of the folders, or the page cannot be written.
     """
     documents = [_read(folder) for folder in (run, *compare)]
     made = compared(documents) if compare else report(documents[0])
     target = Path(out) if out else Path(run) / (COMPARISON if compare else REPORT)
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
-    partial.write_text(sealed_page(made), encoding="utf-8", newline="\n")
-    partial.replace(target)
+    with in_words(target, "write", advice="name another file with --out"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(sealed_page(made), encoding="utf-8", newline="\n")
+        partial.replace(target)
     return target
 
 

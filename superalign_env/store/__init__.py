@@ -17,6 +17,7 @@ from superalign_env.store.queries import Census, UtteranceRow, Where
 from superalign_env.store.questions import Budget, question_id
 from superalign_env.store.repair import repair
 from superalign_env.store.run import Run, RunInfo
+from superalign_env.store.run_folder import begun
 from superalign_env.store.run_fork import fork_record
 from superalign_env.store.signals import standing
 from superalign_env.store.stages import Stage, StageCost
@@ -41,6 +42,7 @@ __all__ = [
     "StageCost",
     "UtteranceRow",
     "Where",
+    "begun",
     "declare",
     "declared",
     "digest",

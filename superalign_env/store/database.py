@@ -6,11 +6,14 @@ writes later fails at once in WAL mode when another process wrote in between.
 
 import errno
 import re
+import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from superalign_env.errors import RecordDamaged, RecordError, RecordFull, RecordLocked
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     import sqlite_utils
 
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk is full, or what one may write on it, or into one file, is used up."""
 
 _OS_ERROR = re.compile(r"os error (\d+)")
 """How libraries written in Rust (safetensors, tokenizers) quote the system."""
@@ -102,10 +106,12 @@ class Database:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
         self.readonly = readonly
+        self.before_writing: Callable[[], None] | None = None
+        """Called before every transaction; raises where nothing may be written any more."""
         self._lock = threading.RLock()
         self._hashes_rows = False
         with translated(path):
-            self.connection = _open(path, readonly)
+            self.connection = _open(path, readonly, self)
 
     @property
     def tables(self) -> "sqlite_utils.Database":
@@ -133,6 +139,8 @@ class Database:
             if self.connection.in_transaction:
                 yield self.connection
                 return
+            if self.before_writing is not None:
+                self.before_writing()
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -193,6 +201,8 @@ class Database:
     def close(self) -> None:
         """Close the connection; twice does no harm."""
         with self._lock:
+            if not self.readonly:
+                _leave_one_file(self.connection)
             self.connection.close()
 
 
@@ -237,20 +247,29 @@ def _in_our_words(path: Path, error: sqlite3.DatabaseError) -> RecordError:
         )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return RecordDamaged(f"{path} is damaged ({error}); {_RECOVER}")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return RecordError(
+            f"{path} cannot be opened or written ({error}); see who may write {path.parent} "
+            "and whether it is still there"
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return RecordError(
+            f"{path} cannot be read or written ({error}): see whether the disk or a quota is "
+            "full; what was written before is kept: continue with --resume"
+        )
     return RecordError(f"{path}: {error}")
 
 
-def _open(path: Path, readonly: bool) -> sqlite3.Connection:
+def _open(path: Path, readonly: bool, database: object) -> sqlite3.Connection:
     connection = _connect(path, "ro" if readonly else "rwc")
     try:
         # The first statement that reads the file; a readable WAL needs a writable folder.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
-        if not readonly:
+        if not readonly or error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             raise
-        connection = _connect(path, "ro&immutable=1")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        connection = _open_unwritable(path, database)
     if not readonly:
         journal = "DELETE" if on_network(path) else "WAL"
         connection.execute(f"PRAGMA journal_mode={journal}")
@@ -259,6 +278,37 @@ def _open(path: Path, readonly: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint=10000")
     connection.execute("PRAGMA cache_size=-65536")
     return connection
+
+
+def _open_unwritable(path: Path, database: object) -> sqlite3.Connection:
+    """Open a record in a folder that nobody can write; its killed writer may have left files.
+
+    SQLite would have to write beside the record to read what lies in these, and reads past
+    them where nothing may change. So it reads a copy, which goes with the `Database`.
+    """
+    left = [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal")]
+    left = [side for side in left if side.is_file() and side.stat().st_size]
+    if not left:
+        connection = _connect(path, "ro&immutable=1")
+    else:
+        folder = Path(mkdtemp(prefix="superalign-"))
+        weakref.finalize(database, shutil.rmtree, folder, ignore_errors=True)
+        for file in (path, *left):
+            shutil.copyfile(file, folder / file.name)
+        connection = _connect(folder / path.name, "rw")
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return connection
+
+
+def _leave_one_file(connection: sqlite3.Connection) -> None:
+    """End WAL mode, unless others have the record open: then the last of them does.
+
+    Whoever reads a record in WAL mode makes files beside it; at rest it is one file.
+    """
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout=0")
+        # In memory: leaving WAL mode writes one page, and the mode is not kept.
+        connection.execute("PRAGMA journal_mode=MEMORY")
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

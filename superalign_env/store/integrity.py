@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from superalign_env.errors import RecordDamaged, RecordError
-from superalign_env.store import migrations
+from superalign_env.store import schema
 from superalign_env.store.database import Database, Row
 from superalign_env.store.digests import digest
 from superalign_env.store.file_integrity import NOT_SEALED, Problem, file_problems
@@ -134,8 +134,7 @@ def _damage(run: Run) -> Iterator[Problem]:
 
 _SCHEMA = (
     "SELECT name, type, tbl_name, sql FROM main.sqlite_master "
-    "WHERE (tbl_name != '_sqlite_migrations' OR type = 'trigger') "
-    "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    "WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 )
 
 
@@ -147,8 +146,7 @@ def schema_of(database: Database) -> dict[str, Row]:
 def schema_of_a_new_record() -> dict[str, Row]:
     """Return the same of a record that was made now."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        for step in migrations.MIGRATIONS:
-            step(connection)  # type: ignore[arg-type]  # it only runs a script
+        schema.create(connection)
         return {row[0]: row[1:] for row in connection.execute(_SCHEMA)}
 
 
@@ -158,7 +156,7 @@ def _schema(run: Run) -> Iterator[Problem]:
     for name in sorted(new.keys() | now.keys()):
         if new.get(name) != now.get(name):
             yield _misshaped(name, new.get(name), now.get(name))
-    if run.database.value("PRAGMA user_version") != len(migrations.MIGRATIONS):
+    if run.database.value("PRAGMA user_version") != schema.FORMAT:
         yield Problem(TABLE, "the number of its schema (user_version) was altered", COPY)
 
 

@@ -17,7 +17,7 @@ from superalign_env.store.files import sweep
 from superalign_env.store.metrics import Cells, Metrics
 from superalign_env.store.queries import Census, EpisodeQueries, UtteranceRow, Where
 from superalign_env.store.questions import Questions
-from superalign_env.store.run_folder import RunLock
+from superalign_env.store.run_lock import RunLock
 from superalign_env.store.seals import Files, Seals
 from superalign_env.store.signals import Signals
 from superalign_env.store.stages import Stages
@@ -61,6 +61,7 @@ class Run:
         """For the store's own modules; nobody else writes SQL."""
         self._lock = lock
         if lock is not None:
+            database.before_writing = lock.require
             watch(database)
         self._closed = False
         self._closing: dict[Callable[[], None], None] = {}
@@ -124,7 +125,7 @@ class Run:
             RecordError: there is no run; the message names the nearest ones.
             RecordLocked: another process works on the run.
             RecordDamaged: the database is broken.
-            RecordTooNew: a later version wrote it.
+            RecordOtherFormat: another version wrote it.
         """
         path = Path(path)
         lock = not (readonly or beside)

@@ -1,98 +1,29 @@
-"""A run folder on disk: made, found, locked, brought up to date.
+"""A run folder on disk: made, found, opened."""
 
-One process at a time works on a run. The operating system frees its lock when it dies, however
-it dies; annotators and readers need none.
-"""
-
-import logging
 import os
-import socket
-import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from superalign_env.canonical import content_hash, to_json
-from superalign_env.errors import (
-    RecordDamaged,
-    RecordError,
-    RecordLocked,
-    hint,
-    nearest,
-)
-from superalign_env.plain_text import inline
-from superalign_env.store import migrations
-from superalign_env.store.database import Database, reporting_full_disk
+from superalign_env.errors import RecordError, hint, nearest
+from superalign_env.store import schema
+from superalign_env.store.database import Database
 from superalign_env.store.provenance import revision, versions
+from superalign_env.store.run_lock import LOCK, RunLock, in_words
 from superalign_env.store.seals import Files
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-_held: dict[Path, int] = {}
-"""Locks of this process, by pid: record locks do not exclude their own process."""
-
-_FAR = 1 << 20
-"""Windows locks bytes, not files; a byte beyond the text leaves that readable."""
-
-
-class RunLock:
-    """Exclusive lock of a run folder, held from construction until `release`.
-
-    Raises:
-        RecordLocked: names the process that works on the run.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = (folder / "run.lock").resolve()
-        if _held.get(self._path) == os.getpid():
-            raise RecordLocked(
-                f"this process (pid {os.getpid()}) already works on {folder}; "
-                "close that Run first, or open this one with readonly=True"
-            )
-        self._file: IO[str] | None = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - held while the run is open
-        try:
-            _seize(self._file)
-        except OSError:
-            holder = _holder(self._file)
-            self._file.close()
-            raise RecordLocked(
-                f"{holder} works on {folder}; wait for it (who only reads needs no lock: "
-                "readonly=True)"
-            ) from None
-        self._file.truncate(0)
-        self._file.write(f"pid {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
-        _held[self._path] = os.getpid()
-
-    def release(self) -> None:
-        """Let others work on the run; twice does no harm."""
-        if self._file is not None:
-            self._file.truncate(0)
-            self._file.close()
-            self._file = None
-            _held.pop(self._path, None)
-
-
-def _seize(file: IO[str]) -> None:
-    if sys.platform == "win32":
-        file.seek(_FAR)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _holder(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read(200).strip() or "another process"
-
 
 DATABASE = "run.db"
 CONFIG = "config.yaml"
+
+PARTIAL = f"{DATABASE}.partial"
+"""The record of a fork that is still being copied."""
+
+_RUNNING_WRITES = (CONFIG, "checkpoints", "summary.json", "summary.md")
+"""What a run replaces or sweeps in its folder, and what may be another program's there."""
 
 _RUNS_NAMED = 8
 """Runs that a message lists where the one that is sought is not there."""
@@ -104,24 +35,26 @@ def make(
     """Make a run folder with an empty record.
 
     Raises:
-        RecordError: the folder holds a run already.
+        RecordError: the folder holds a run already, or another program's files, or cannot
+            be made.
         RecordLocked: another process works in the folder.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    plain = recordable(path, config)
+    with in_words(path, "make"):
+        path.mkdir(parents=True, exist_ok=True)
+        require_own(path)
     lock = RunLock(path)
     try:
-        database = Database(path / DATABASE)
-        if migrations.applied(database):
+        if begun(path):
             raise RecordError(
                 f"{path} holds a run already; choose another folder (`superalign train "
                 "--resume` continues a run of its own)"
             )
-        plain = msgspec.to_builtins(dict(config))
         # First, so that no run lacks it, whenever its process dies.
-        with reporting_full_disk(path / CONFIG):
-            (path / CONFIG).write_bytes(msgspec.yaml.encode(plain))
-        with database.transaction():
-            migrations.migrate(database)
+        write_config(path, plain)
+        database = Database(path / DATABASE)
+        with database.transaction() as connection:
+            schema.create(connection)
             _write_row(database, path, kind, plain, seed, parent)
             Files(database).keep(CONFIG)
     except BaseException:
@@ -130,25 +63,69 @@ def make(
     return database, lock
 
 
+def write_config(path: Path, config: Any) -> None:
+    """Write the settings of a run into its folder, as a whole or not at all."""
+    partial = path / f"{CONFIG}.partial"
+    with in_words(path / CONFIG, "write"):
+        partial.write_bytes(msgspec.yaml.encode(config))
+        partial.replace(path / CONFIG)
+
+
+def left_config(path: Path) -> dict[str, Any] | None:
+    """Return the settings of a run that was never begun, where its process left them."""
+    try:
+        config = msgspec.yaml.decode((path / CONFIG).read_bytes(), type=dict[str, Any])
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return None
+    return config if (path / LOCK).is_file() else None
+
+
 def enter(path: Path, *, readonly: bool, lock: bool) -> tuple[Database, RunLock | None]:
-    """Open the record of a run folder; an older schema is brought up to date.
+    """Open the record of a run folder.
 
     Raises:
         RecordError: there is no run; the message names the nearest ones.
         RecordLocked: another process works on the run.
         RecordDamaged: the database is broken.
-        RecordTooNew: a later version wrote it.
+        RecordOtherFormat: another version wrote it.
     """
-    require_run(path)
-    held = RunLock(path) if lock else None
+    with in_words(path, "open"):
+        require_run(path)
+        held = RunLock(path) if lock else None
     try:
-        if _is_old(path):
-            _upgrade(path, held)
+        if not begun(path):
+            raise RecordError(
+                f"the run at {path} was never begun: its process died before; superalign "
+                f"train with its settings and run_dir={path} begins it, with --resume or not"
+            )
         return Database(path / DATABASE, readonly=readonly), held
     except BaseException:
         if held is not None:
             held.release()
         raise
+
+
+def begun(path: Path) -> bool:
+    """Return whether a run was begun in a folder, and can therefore be opened or resumed.
+
+    False for a folder that is missing or empty, and for one whose process died before its
+    first row was written.
+
+    Raises:
+        RecordDamaged: its database is broken, or another program's.
+        RecordOtherFormat: another version wrote it.
+        RecordError: a fork into it was not finished, or it cannot be read.
+    """
+    with in_words(path, "read"):
+        if not (path / DATABASE).is_file():
+            if (path / PARTIAL).exists():
+                raise RecordError(
+                    f"a fork into {path} was not finished; give the same superalign fork "
+                    "command again"
+                )
+            return False
+    with closing(Database(path / DATABASE, readonly=True)) as database:
+        return schema.is_created(database)
 
 
 def require_run(path: Path) -> None:
@@ -171,46 +148,40 @@ def require_run(path: Path) -> None:
     raise RecordError(f"no run at {path}; {suggestion}")
 
 
-def _is_old(path: Path) -> bool:
-    """Return whether a database awaits migrations; raise if it is no record at all."""
-    database = Database(path / DATABASE, readonly=True)
-    try:
-        names = migrations.applied(database)
-    finally:
-        database.close()
-    if not names:
-        raise RecordDamaged(
-            f"{path / DATABASE} is empty; its run was never begun: start it without --resume"
-        )
-    return len(names) < len(migrations.MIGRATIONS)
-
-
-def _upgrade(path: Path, lock: RunLock | None) -> None:
-    """Migrate under the lock, with a warning.
+def recordable(path: Path, config: Mapping[str, Any]) -> Any:
+    """Return settings as plain values, when they and the folder's name can be recorded.
 
     Raises:
-        RecordLocked: somebody does.
+        RecordError: they cannot, and nothing was made.
     """
-    try:
-        own = RunLock(path) if lock is None else None
-    except RecordLocked as error:
-        raise RecordLocked(
-            f"{path} was written by an earlier version and is brought up to date before it is "
-            f"read; wait until nobody works on it: {str(error).partition(';')[0]}"
-        ) from None
-    database = Database(path / DATABASE)
-    try:
-        # On stderr where nobody configured logging: whoever only reads a run shall know.
-        logging.getLogger(__name__).warning(
-            "%s was written by an earlier version and is brought up to date in place; "
-            "that version cannot open it any more",
-            inline(str(path)),
+    plain = msgspec.to_builtins(dict(config))
+    with in_words(path, "make"):
+        names = [str(path), os.path.basename(os.path.realpath(path))]
+    for what, text in (("name", names), ("settings", plain)):
+        try:
+            to_json(text)
+        except UnicodeEncodeError:
+            raise RecordError(
+                f"the {what} of {str(path)!a} cannot be recorded, as there are characters in "
+                "it that are no UTF-8 text; write it with others"
+            ) from None
+    return plain
+
+
+def require_own(path: Path) -> None:
+    """Raise where a run would write over files that no run left.
+
+    Raises:
+        RecordError: names them.
+    """
+    if (path / LOCK).is_file() or (path / DATABASE).is_file():
+        return
+    foreign = [name for name in _RUNNING_WRITES if (path / name).exists()]
+    if foreign:
+        raise RecordError(
+            f"{path} holds {', '.join(foreign)}, and no run left that there; choose another "
+            "folder, so that nothing of it is written over"
         )
-        migrations.migrate(database)
-    finally:
-        database.close()
-        if own is not None:
-            own.release()
 
 
 def inherit_row(

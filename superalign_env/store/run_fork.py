@@ -11,14 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store import run_folder
 from superalign_env.store.database import Database
 from superalign_env.store.files import named_files
 from superalign_env.store.run import Run
-from superalign_env.store.run_folder import RunLock
+from superalign_env.store.run_lock import RunLock, in_words
 from superalign_env.store.seals import Files
 from superalign_env.store.undo import remove_stage
 
@@ -52,24 +50,26 @@ def fork_record(
         )
     if path.resolve() == source.path.resolve():
         raise RecordError(f"{path} is the run that is forked; choose another run_dir")
-    path.mkdir(parents=True, exist_ok=True)
-    partial = path / f"{run_folder.DATABASE}.partial"
+    plain = run_folder.recordable(path, config)
+    with in_words(path, "make"):
+        path.mkdir(parents=True, exist_ok=True)
+        run_folder.require_own(path)
+    partial = path / run_folder.PARTIAL
     lock = RunLock(path)
     try:
-        if (path / run_folder.DATABASE).exists():
+        if (path / run_folder.DATABASE).exists() and run_folder.begun(path):
             raise RecordError(f"{path} holds a run already; choose another run_dir")
-        for leftover in path.glob(f"{partial.name}*"):
+        for leftover in path.glob(f"{run_folder.DATABASE}*"):  # of one that was killed
             leftover.unlink()
         with closing(sqlite3.connect(partial)) as copy:
             source.database.connection.backup(copy)
         with closing(Database(partial)) as database:
             _cut(database, stage)
-            plain = msgspec.to_builtins(dict(config))
             run_folder.inherit_row(database, path, plain, seed=seed, inherited=stage)
             named = named_files(database)
             for name in sorted(named):
                 _copy(source.path, path, name)
-            (path / run_folder.CONFIG).write_bytes(msgspec.yaml.encode(plain))
+            run_folder.write_config(path, plain)
             files = Files(database)
             files.forget(
                 name

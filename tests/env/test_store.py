@@ -481,7 +481,7 @@ def test_a_missing_run_names_the_nearest(run, tmp_path):
 def test_an_unfinished_creation_can_be_repeated(folder):
     folder.mkdir()
     (folder / DATABASE).touch()
-    with pytest.raises(RecordDamaged, match="never begun"):
+    with pytest.raises(RecordError, match="never begun"):
         Run.open(folder)
     with Run.create(folder, kind="play", config={}, seed=0) as run:
         assert run.count() == 0
@@ -507,7 +507,7 @@ def test_a_torn_file_is_called_damaged(run, folder):
     store(run, *(small(case) for case in range(200)))
     run.close()
     raw = (folder / DATABASE).read_bytes()
-    (folder / DATABASE).write_bytes(raw[:8192] + b"\xff" * 20000 + raw[28192:])
+    (folder / DATABASE).write_bytes(raw[:8192] + b"\xff" * (len(raw) - 8192))
     with pytest.raises(RecordDamaged), Run.open(folder, readonly=True) as run:
         list(run.episodes())
 
@@ -611,5 +611,4 @@ def test_the_database_opens_as_plain_sqlite_with_readable_columns(run, folder):
     assert plain.execute(
         'SELECT scenario, version, task, split, "case", ending FROM episodes'
     ).fetchall() == [("toy", "v0", "t0", "train", 0, "terminated")]
-    assert plain.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
     plain.close()

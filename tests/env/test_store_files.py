@@ -19,6 +19,7 @@ FILES = {
 def run(tmp_path):
     """A run whose one stage left a checkpoint and a memory."""
     folder = tmp_path / "run"
+    Run.create(folder, kind="train", config={}, seed=0).close()
     for name, content in FILES.items():
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,7 @@ def run(tmp_path):
     own = {**learner, "path": "learner", "agent": ""}
     (folder / STATE).write_text(json.dumps(own))
     memory = {"path": "checkpoints/archive.json", "hash": marks["checkpoints/archive.json"]}
-    with Run.create(folder, kind="train", config={}, seed=0) as run:
+    with Run.open(folder) as run:
         stage = run.stages.begin("learn")
         chain = {"policies": {"learner": learner}, "memories": {"archive": memory}}
         run.stages.finish(stage.id, outputs={"chain": chain})

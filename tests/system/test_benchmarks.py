@@ -135,7 +135,30 @@ def test_it_runs_and_prints_a_table_and_its_names(name, root):
 
 def test_every_benchmark_is_tested_here(root):
     scripts = {path.stem for path in (root / "benchmarks").glob("*.py")}
-    assert scripts - {"timing", "minimal", "large", "kuhn_poker", "stub"} == set(NAMES)
+    parts = {"timing", "minimal", "large", "kuhn_poker", "stub", "killing", "tally"}
+    assert scripts - parts == {*NAMES, "chaos"}
+
+
+@pytest.mark.slow
+def test_chaos_loses_nothing_and_every_run_comes_to_the_same(root):
+    done = subprocess.run(
+        [
+            sys.executable,
+            root / "benchmarks" / "chaos.py",
+            "--kills",
+            "60",
+            "--mishaps",
+            "2",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    refused = found.pop("refused")
+    assert found == {"kills": 60, "lost": 0, "differing": 0, "broke": 0}, done.stdout
+    for reason in ("RecordLocked", "RecordError", "OutOfMemory"):
+        assert any(why.startswith(reason) for why in refused), refused
 
 
 def test_the_minimal_scenario_is_a_proper_one(root, monkeypatch):

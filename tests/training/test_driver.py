@@ -16,6 +16,7 @@ from superalign_training.selfplay.driver import (
     drive,
 )
 from superalign_training.selfplay.state import RunState, read_memory, write_memory
+from superalign_training.selfplay.stopping import sigterm_as_interrupt
 from superalign_training.selfplay.watching import Silent
 
 
@@ -112,17 +113,39 @@ def test_a_run_stopped_inside_any_stage_ends_as_if_it_had_not_been(
     assert len(calls) == 4, "only the stage that was stopped was done twice"
 
 
-def test_sigterm_stops_a_run_like_ctrl_c_and_only_while_it_runs(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_a_run_like_ctrl_c_and_only_while_it_runs(tmp_path, number):
     def terminated(context):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         raise AssertionError("the signal did not arrive")
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     with create(tmp_path / "run") as run:
         with pytest.raises(Interrupted, match=r"superalign train run_dir=.* --resume"):
             go(run, [PlannedStage("step", terminated)])
         assert run.info.status == "interrupted"
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_saved_after_a_signal_is_not_interrupted_by_the_next(number, capfd):
+    before = signal.getsignal(number)
+    with sigterm_as_interrupt():
+        with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+    assert ("saving" in capfd.readouterr().err) == (number == signal.SIGINT)
+    assert signal.getsignal(number) is before
+
+
+def test_a_process_that_was_started_deaf_stays_deaf():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with sigterm_as_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_every_stage_and_part_has_a_seed_of_its_own(tmp_path):

@@ -35,7 +35,6 @@ from superalign_training.experiments import (
     ResultTable,
     Seeds,
     Steps,
-    begun,
     column,
     means,
     run_experiment,
@@ -265,15 +264,6 @@ def test_what_was_half_made_is_not_shared(tmp_path):
         context.shared(breaks, what="it")
     made = context.shared(lambda place: (place / "whole").write_text(""), what="it")
     assert [path.name for path in made.iterdir()] == ["whole"]
-
-
-def test_a_run_was_begun_once_its_first_row_is_written(tmp_path):
-    assert not begun(tmp_path / "none")
-    (tmp_path / "killed").mkdir()
-    (tmp_path / "killed" / "run.db").touch()
-    assert not begun(tmp_path / "killed")
-    Run.create(tmp_path / "killed", kind="train", config={}, seed=0).close()
-    assert begun(tmp_path / "killed")
 
 
 def test_a_cell_says_what_it_cost(toy, folder):

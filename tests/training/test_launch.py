@@ -1,8 +1,10 @@
 """From words of the command line to runs: groups, sweeps, forks, prices, exit codes."""
 
+import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,8 +233,44 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_measured(tmp_path)
 def test_a_path_that_cannot_be_is_one_line(superalign, tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "run"
-    said = superalign("train", *QUICK, f"run_dir={path}", code=1)
-    assert said.splitlines()[-1] == f"superalign: {path}: Not a directory"
+    said = superalign("train", *QUICK, f"run_dir={path}", code=2)
+    last = said.splitlines()[-1]
+    assert last.startswith(f"superalign: cannot make {path}: Not a directory; choose")
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder", "settings", "an empty record"])
+def test_resume_begins_what_was_never_begun(superalign, tmp_path, left):
+    path = tmp_path / "run"
+    if left != "nothing":
+        path.mkdir()
+    if left == "an empty record":
+        (path / "run.db").touch()
+    if left == "settings":
+        with Run.create(tmp_path / "other", kind="train", config={}, seed=0):
+            shutil.copy(tmp_path / "other" / "run.lock", path)
+        settings = read_settings(composed([*QUICK, "seed=5"])).model_dump(mode="json")
+        (path / "config.yaml").write_text(json.dumps(settings))
+    words = [f"run_dir={path}"] if left == "settings" else [*QUICK, f"run_dir={path}"]
+    # Stopped before a model learns: how it goes on is tested elsewhere.
+    said = superalign("train", "--resume", *words, "--dry-run")
+    assert "it begins now" in said and "judge" in said
+    if left == "settings":
+        with pytest.raises(AssertionError, match="made with seed=5"):
+            superalign("train", "--resume", *words, "seed=6", "--dry-run")
+
+
+def test_resume_says_which_run_may_have_been_meant(superalign, tmp_path):
+    Run.create(tmp_path / "mine", kind="train", config={}, seed=0).close()
+    said = superalign(
+        "train", "--resume", *QUICK, f"run_dir={tmp_path / 'mien'}", "--dry-run"
+    )
+    assert f"did you mean {tmp_path / 'mine'}?" in said
+
+
+def test_a_fork_that_was_not_finished_is_not_begun_as_another_run(superalign, tmp_path):
+    (tmp_path / "run.db.partial").touch()
+    said = superalign("train", "--resume", *QUICK, f"run_dir={tmp_path}", code=2)
+    assert "a fork into" in said and "superalign fork command again" in said
 
 
 def test_a_sweep_is_every_combination():

@@ -30,7 +30,7 @@ Measure = Annotated[
 def train(
     settings: Words = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in run_dir.")
+        bool, typer.Option("--resume", help="Continue the run in run_dir, or begin it.")
     ] = False,
     multirun: Annotated[
         bool, typer.Option("--multirun", "-m", help="Sweep: seed=0,1,2.")
@@ -99,7 +99,7 @@ def fork(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """End with 130 after Ctrl-C, and with 75 ("try again") after SIGTERM."""
+    """End with 130 after Ctrl-C, and with 75 ("try again") after SIGTERM or SIGHUP."""
     try:
         from superalign_training.selfplay.stopping import (  # noqa: PLC0415 - late like the rest
             sigterm_as_interrupt,

@@ -5,12 +5,12 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from superalign_agents.devices import require_device
 from superalign_env.cli.output import console, say, say_line, shown
 from superalign_env.errors import InvalidOption, RecordError
-from superalign_env.store import Run
+from superalign_env.store import Run, begun, run_folder
 from superalign_training.cli import composing
 from superalign_training.cli.cost import Cost, cost_of, cost_table
 from superalign_training.cli.spelling import with_run_dir
@@ -35,7 +35,8 @@ def launch(
 
     Args:
         words: in Hydra's grammar.
-        resume: continue the run in ``run_dir``, with the settings that it recorded.
+        resume: continue the run in ``run_dir``, with the settings that it recorded, or
+            begin it where none was begun.
         dry: say what it would cost, and stop.
         measure: for that, measure how fast models are here.
 
@@ -44,7 +45,10 @@ def launch(
         Interrupted: by Ctrl-C or SIGTERM.
     """
     settings = _settings(words, resume=resume)
-    if resume and not dry and _is_finished(settings):
+    if resume and not begun(settings.run_dir):
+        _say_beginning(settings.run_dir)
+        resume = False
+    elif resume and not dry and _is_finished(settings):
         _say_finished(settings)
         return
     for line in check(settings, resume=resume or dry, load=not dry):
@@ -199,11 +203,27 @@ def alarm_sentences(run: Run) -> list[str]:
 
 def _settings(words: Sequence[str], *, resume: bool) -> Settings:
     plain = composing.composed(words)
-    if resume:
-        with Run.open(Path(plain["run_dir"]), readonly=True) as run:
-            recorded = {**run.info.config, "run_dir": plain["run_dir"]}
-        plain = composing.resumed(recorded, words)
+    recorded = _recorded(Path(plain["run_dir"])) if resume else None
+    if recorded is not None:
+        plain = composing.resumed({**recorded, "run_dir": plain["run_dir"]}, words)
     return read_settings(plain)
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of the run in a folder, or of one that died before it began."""
+    if not begun(folder):
+        return run_folder.left_config(folder)
+    with Run.open(folder, readonly=True) as run:
+        return run.info.config
+
+
+def _say_beginning(folder: Path) -> None:
+    """Say that there is nothing to resume: a misspelt name begins a run of its own."""
+    try:
+        run_folder.require_run(folder)
+        print(f"the run at {folder} was never begun: it begins now", flush=True)
+    except RecordError as error:
+        print(f"{error}: it begins now", flush=True)
 
 
 def _is_finished(settings: Settings) -> bool:

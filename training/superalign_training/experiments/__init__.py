@@ -10,7 +10,6 @@ from superalign_training.experiments.engine.experiment import (
     Seeds,
     Steps,
     Values,
-    begun,
     column,
     means,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "Steps",
     "Values",
     "bands",
-    "begun",
     "column",
     "forest",
     "means",

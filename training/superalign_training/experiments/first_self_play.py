@@ -20,7 +20,6 @@ from superalign_training.experiments import (
     Seeds,
     Steps,
     Values,
-    begun,
     column,
 )
 from superalign_training.selfplay import SelfPlay
@@ -116,7 +115,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
         lineup={"attacker": rung, "learner": rung, "critic": rung},
         **settings,
     )
-    summary = play.run(resume=begun(folder))
+    summary = play.run(resume=True)
     lines = {line.who: line for line in summary.lines if line.split == "test"}
     return {"before": _values(lines["before"]), "final": _values(lines["final"])}
 

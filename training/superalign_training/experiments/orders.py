@@ -42,7 +42,6 @@ from superalign_training.experiments import (
     Steps,
     Values,
     bands,
-    begun,
     column,
 )
 from superalign_training.experiments.engine.experiment import Figure
@@ -122,7 +121,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
         levels=levels,
         lineup={"attacker": critic, "learner": levels[0], "critic": critic},
         **params["run"],
-    ).run(resume=begun(folder))
+    ).run(resume=True)
     key = mix(seed, label("deployment"))
     hazards = hidden_hazards(_untaught(levels[-1]), params["hazards"], seed=key)
     with Run.open(folder, readonly=True) as run:

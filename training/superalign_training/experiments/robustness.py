@@ -28,7 +28,6 @@ from superalign_training.experiments.engine.experiment import (
     Seeds,
     Steps,
     Values,
-    begun,
 )
 from superalign_training.experiments.microworld.coverage import distinct_classes
 from superalign_training.experiments.microworld.fresh_attackers import (
@@ -143,7 +142,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
         },
         hardening=params["hardening"],
         evaluate=_BRIEF,
-    ).run(resume=begun(folder))
+    ).run(resume=True)
     context.spend("planted answers", params["hardening"]["planted_cases"])
     learner, trained = _trained(folder)
     return {

@@ -9,7 +9,9 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,12 +21,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from superalign_agents.devices import require_device
 from superalign_env.asking import Anyone
-from superalign_env.errors import RecordError
+from superalign_env.errors import OutOfMemory, RecordError, SuperalignError
 from superalign_env.plain_text import markdown
 from superalign_env.protocols import Learner
 from superalign_env.report.names import flat
 from superalign_env.seating import as_agent
-from superalign_env.store import TRAINING, Run
+from superalign_env.store import TRAINING, Run, begun
 from superalign_env.store.database import reporting_full_disk
 from superalign_env.types import Role, Seat
 from superalign_training.evaluation.chain_summary import (
@@ -129,12 +131,17 @@ class SelfPlay:
         """Run every remaining stage and return the summary.
 
         Args:
-            resume: continue the run in `run_dir` instead of making one.
+            resume: continue the run in `run_dir`, or make one where none was begun.
 
         Raises:
-            RecordError: a run lies there already (or, to resume, none does).
+            RecordError: a run lies there already, or (to resume) one of other settings.
             Interrupted: by Ctrl-C or SIGTERM; resume continues.
+            OutOfMemory: there was none left; resume continues.
         """
+        with _memory_in_words(self.settings.run_dir):
+            return self._run(resume)
+
+    def _run(self, resume: bool) -> RunSummary:
         settings = self.settings
         require_device(settings.device)
         loggers = make_loggers(settings.log_to, self._loggers)
@@ -167,6 +174,34 @@ class SelfPlay:
                     stop.args = (f"stopped; go on with: {_AGAIN}",)
                 raise
             return write_summary(run)
+
+
+_NO_MEMORY = re.compile(
+    "can't allocate memory|cannot allocate memory|can't start new thread|bad_alloc|"
+    "out of memory",
+    re.IGNORECASE,
+)
+"""How torch, the system and Python say it, each with an error of its own kind."""
+
+
+@contextmanager
+def _memory_in_words(run_dir: Path) -> Iterator[None]:
+    """Turn what anything says when memory ends into `OutOfMemory`.
+
+    Raises:
+        OutOfMemory: it ended.
+    """
+    try:
+        yield
+    except SuperalignError:
+        raise
+    except Exception as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        raise OutOfMemory(
+            f"no memory was left for the run in {run_dir}: what was finished is kept; free "
+            "some, or use smaller models, and continue with --resume"
+        ) from error
 
 
 def _referred(
@@ -228,7 +263,7 @@ def gate_outcomes(run: Run) -> list[GateOutcome]:
 
 
 def _opened(settings: Settings, resume: bool) -> Run:
-    if resume:
+    if resume and begun(settings.run_dir):
         run = Run.open(settings.run_dir)
         try:
             _require_same(run, settings)

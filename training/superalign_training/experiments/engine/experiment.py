@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from superalign_env.canonical import content_hash, from_json, to_json
-from superalign_env.errors import InvalidOption, RecordDamaged, RecordLocked
+from superalign_env.errors import InvalidOption, RecordLocked
 from superalign_env.measures import Estimate, Paired, Ratio, mean
-from superalign_env.store import Run
-from superalign_env.store.run_folder import RunLock
+from superalign_env.store.run_lock import RunLock
 from superalign_env.types import Metric
 from superalign_training.selfplay.driver import Moment
 
@@ -88,7 +87,7 @@ class CellContext:
         """The cell's own folder, made at first use.
 
         After a kill the cell is computed again and finds its files: a self-play run in the
-        folder continues (see `begun`).
+        folder continues (``resume=True``).
         """
         folder = self._root / CELLS / self._name
         folder.mkdir(parents=True, exist_ok=True)
@@ -294,18 +293,6 @@ def plain(params: Params) -> dict[str, Any]:
         return from_json(to_json(dict(params)), dict[str, Any])
     except (TypeError, ValueError) as error:
         raise InvalidOption(f"parameters must be plain JSON values: {error}") from error
-
-
-def begun(folder: Path) -> bool:
-    """Return whether a run was begun in a folder, and can therefore be resumed."""
-    if not (folder / "run.db").is_file():
-        return False
-    try:
-        Run.open(folder, readonly=True).close()
-    except RecordDamaged:
-        # Killed before its first row was written, or broken: making it anew says which.
-        return False
-    return True
 
 
 def _wait_for_lock(place: Path) -> RunLock:

@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 from superalign_env.errors import CellsFailed, RecordError
-from superalign_env.store import Run
+from superalign_env.store import Run, begun
 from superalign_training.experiments.engine.cache import CellCache
-from superalign_training.experiments.engine.experiment import Experiment, begun
+from superalign_training.experiments.engine.experiment import Experiment
 from superalign_training.experiments.engine.plan import Job, Mode, Plan, folder_of, plan
 from superalign_training.experiments.engine.pool import (
     CellResult,

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from superalign_env.store import Run
+from superalign_env.store import Run, begun
 from superalign_scenarios.microworld.words import DIMENSIONS
 from superalign_training.experiments.engine.experiment import (
     CellContext,
@@ -40,7 +40,6 @@ from superalign_training.experiments.engine.experiment import (
     Seeds,
     Steps,
     Values,
-    begun,
 )
 from superalign_training.experiments.human_pay.flawed_critic import (
     HARMLESS,

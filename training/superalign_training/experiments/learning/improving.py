@@ -27,7 +27,6 @@ from superalign_training.experiments.engine.experiment import (
     CellContext,
     Params,
     Steps,
-    begun,
 )
 from superalign_training.policy import Policy, read_agent
 from superalign_training.selfplay import SelfPlay
@@ -118,7 +117,7 @@ def improve_by_run(
         lineup={ROLE: str(start)},
         train={ROLE: algorithm_of(params)},
         evaluate={"cases": 10},  # what counts is asked of checkpoints, greedily
-    ).run(resume=begun(folder))
+    ).run(resume=True)
     tokens = 0
     with Run.open(folder, readonly=True) as run:
         for stage in run.stages.all(status="done"):

@@ -1,17 +1,17 @@
-"""The schema of a record, as ordered steps. A released step is never edited.
+"""The schema of a record, and the number by which its format is known.
 
 Every fact has one table or view (architecture, section 12). Empty texts mean "none";
 columns that point at another table hold NULL for it, so that foreign keys can be checked.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 
-from superalign_env.errors import RecordDamaged, RecordTooNew
+from superalign_env.canonical import from_json
+from superalign_env.errors import RecordDamaged, RecordError, RecordOtherFormat
 from superalign_env.store.database import Database
-
-if TYPE_CHECKING:
-    import sqlite_utils
 
 APPLICATION_ID = 0x53414C4E
 """``SALN``: tells a record from any other SQLite file."""
@@ -150,58 +150,52 @@ CREATE TABLE seals (
 """
 
 
-def m0001_tables(tables: "sqlite_utils.Database") -> None:
-    """All tables, views and triggers."""
-    tables.executescript(_TABLES)
+FORMAT = zlib.crc32(" ".join(_TABLES.split()).encode()) & 0x7FFFFFFF
+"""Follows from the tables: no change of them can be forgotten here."""
 
 
-MIGRATIONS: tuple[Callable[["sqlite_utils.Database"], None], ...] = (m0001_tables,)
+def create(connection: sqlite3.Connection) -> None:
+    """Make all tables, views and triggers; call it within a transaction."""
+    # Not executescript, which commits first: a kill could leave tables without a run.
+    for statement in _statements(_TABLES):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
-def applied(database: Database) -> list[str]:
-    """Return the names of the migrations that a database has been through.
+def is_created(database: Database) -> bool:
+    """Return whether a database holds a record; False when it is empty.
 
     Raises:
-        RecordDamaged: it is not a record of ours.
-        RecordTooNew: a later version of this package wrote it.
+        RecordDamaged: it is another program's database.
+        RecordOtherFormat: its tables are those of another version of this package.
     """
-    folder = database.path.parent
-    mark = database.value("PRAGMA application_id")
-    known = [step.__name__ for step in MIGRATIONS]
-    tables = {name for (name,) in database.rows("SELECT name FROM sqlite_master")}
-    if not tables:
-        return []
-    if mark != APPLICATION_ID or "_sqlite_migrations" not in tables:
+    if not database.value("SELECT count(*) FROM sqlite_master"):
+        return False
+    if database.value("PRAGMA application_id") != APPLICATION_ID:
         raise RecordDamaged(f"{database.path} is a database, but no record of a run")
-    names = [
-        name
-        for (name,) in database.rows(
-            "SELECT name FROM _sqlite_migrations WHERE migration_set = 'superalign' ORDER BY id"
+    if database.value("PRAGMA user_version") != FORMAT:
+        folder, made_by = database.path.parent, _made_by(database)
+        raise RecordOtherFormat(
+            f"{folder} has another record format than this version of superalign-env reads; "
+            f"read it with the version that wrote it{made_by}"
         )
-    ]
-    new = sorted(set(names) - set(known))
-    if new or database.value("PRAGMA user_version") > len(known):
-        raise RecordTooNew(
-            f"{folder} was written by a later version of superalign-env "
-            f"(it knows {', '.join(new) or 'a later schema'}); upgrade with "
-            "`pip install -U superalign-env`"
-        )
-    return names
+    return True
 
 
-def migrate(database: Database) -> None:
-    """Bring a database to the newest schema, step by step; all of them or none."""
-    from sqlite_utils.migrations import Migrations  # noqa: PLC0415 - slow import
+def _made_by(database: Database) -> str:
+    """Return which version wrote a record, as far as its tables tell."""
+    with suppress(RecordError, ValueError, TypeError):
+        versions, revision = database.row("SELECT versions, revision FROM runs") or ("", "")
+        number = from_json(versions, dict[str, str]).get("superalign-env", "unknown")
+        return f" (superalign-env {number}, revision {revision})"
+    return ""
 
-    if len(applied(database)) >= len(MIGRATIONS):
-        return
-    with database.transaction() as connection:
-        ordered = Migrations("superalign")
-        for step in MIGRATIONS:
-            ordered()(step)
-        ordered.apply(database.tables)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-    with database.transaction() as connection:
-        # Rows are hashed now: these are, too.
-        connection.execute("UPDATE _sqlite_migrations SET name = name")
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):  # a trigger holds semicolons of its own
+            yield statement
+            statement = ""
