@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.errors import RecordDamaged, RecordError, RecordOtherFormat
 from superalign_env.store import schema
 from superalign_env.store.database import Database, Row
 from superalign_env.store.digests import digest
@@ -18,6 +18,7 @@ from superalign_env.store.file_integrity import NOT_SEALED, Problem, file_proble
 from superalign_env.store.files import OnBytes
 from superalign_env.store.record_integrity import COPY, Record
 from superalign_env.store.run import Run
+from superalign_env.store.run_folder import DATABASE, begun
 from superalign_env.store.seals import OF_STAGES
 
 _TOLD = 20
@@ -91,13 +92,16 @@ def examine(
         RecordError: there is no run, or it cannot be read now.
     """
     try:
+        if (path / DATABASE).is_file() and not begun(path):
+            advice = f"{COPY}, or begin the run with --resume if it never was begun"
+            return Examination([Problem("database", "run.db holds nothing", advice)], [])
         with Run.open(path, readonly=True) as run:
             problems = validate(run, progress)
             if problems:
                 return Examination(problems, [], _count(run))
             parts = digest(run) if with_digest else {}
             return Examination([], unsealed(run), run.count(), parts)
-    except RecordDamaged as error:
+    except (RecordDamaged, RecordOtherFormat) as error:
         return Examination([Problem("database", str(error), COPY)], [])
     except RecordError:
         raise

@@ -256,7 +256,6 @@ def test_a_run_that_is_read_stays_as_it_is(tmp_path, make):
         ["ls", "{run}"],
         ["show", "{run}"],
         ["validate", "{run}"],
-        ["doctor", "{run}"],
         ["report", "{run}", "--out", "{base}/page.html"],
     ],
     ids=" ".join,
