@@ -276,8 +276,10 @@ def _refuse_incomplete(source: str | Path, info: Mapping[str, Any]) -> None:
         )
     if info["unexpected_keys"]:
         warnings.warn(
-            f"{source} holds weights that its architecture does not read: "
-            f"{some(sorted(info['unexpected_keys']))}",
+            inline(
+                f"{source} holds weights that its architecture does not read: "
+                f"{some(sorted(info['unexpected_keys']))}"
+            ),
             RuntimeWarning,
             stacklevel=5,
         )

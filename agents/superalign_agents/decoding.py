@@ -228,13 +228,19 @@ def require_kv_cache(model: PreTrainedModel, *, name: str) -> None:
     """
     layers = {str(kind) for kind in getattr(model.config, "layer_types", None) or ()}
     recurrent = any(word in layer for layer in layers for word in _RECURRENT_LAYERS)
-    takes = inspect.signature(model.forward).parameters
+    takes = _forward_parameters(type(model))
     if recurrent or model._is_stateful or "past_key_values" not in takes:
         raise InvalidOption(
             f"{name} is a {type(model).__name__}, which keeps a state instead of keys and "
             "values of past tokens: a batch of prompts of several lengths cannot be continued "
             "with it; take a transformer with a KV cache"
         )
+
+
+def _forward_parameters(model: type[PreTrainedModel]) -> set[str]:
+    """Return what `forward` takes; a subclass may hand keywords on to the original."""
+    forwards = [vars(kind)["forward"] for kind in model.__mro__ if "forward" in vars(kind)]
+    return {name for forward in forwards for name in inspect.signature(forward).parameters}
 
 
 def _check(

@@ -186,7 +186,7 @@ def digest(run: RunFolder, as_json: AsJson = False) -> None:
     if as_json:
         print_json(dict(found.digest))
     else:
-        console.print(found.digest["run"])
+        say("{}", found.digest["run"])
 
 
 def _facts(run: "Run") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from superalign_env.errors import RecordDamaged, RecordError, RecordOtherFormat
+from superalign_env.errors import RecordDamaged, RecordError
 from superalign_env.store import schema
 from superalign_env.store.database import Database, Row
 from superalign_env.store.digests import digest
@@ -89,7 +89,7 @@ def examine(
         with_digest: also compute the digest, of a run without problems.
 
     Raises:
-        RecordError: there is no run, or it cannot be read now.
+        RecordError: there is no run, it has another format, or cannot be read now.
     """
     try:
         if (path / DATABASE).is_file() and not begun(path):
@@ -101,7 +101,7 @@ def examine(
                 return Examination(problems, [], _count(run))
             parts = digest(run) if with_digest else {}
             return Examination([], unsealed(run), run.count(), parts)
-    except (RecordDamaged, RecordOtherFormat) as error:
+    except RecordDamaged as error:
         return Examination([Problem("database", str(error), COPY)], [])
     except RecordError:
         raise

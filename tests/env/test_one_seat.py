@@ -138,7 +138,7 @@ def test_one_seat_renders_the_transcript_of_all_seats(relay, by_seed, numeric, c
     silent.reset(seed=1)
     silent.step("\x1b[31mred")
     said = face.render()
-    assert "opener_0: " in said and "judge_0: \\x1b[31mred" in said
+    assert "opener_0: " in said and "judge_0: ⟨U+001B⟩[31mred" in said
     human, face = made("human")
     human.reset(seed=1)
     human.step("\x1b[31mred")

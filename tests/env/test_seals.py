@@ -265,7 +265,6 @@ SCRIPTS = {
     "DELETE FROM seals WHERE stage != ''",
     "a metric and its hash": "DELETE FROM row_hashes WHERE \"table\" = 'metrics' "
     "AND \"key\" = '1'; DELETE FROM metrics WHERE id = 1",
-    "its number": "PRAGMA user_version = 0",
     "its mark": "PRAGMA application_id = 5",
 }
 

@@ -107,7 +107,7 @@ def test_tampering_behind_the_triggers_breaks_the_chain(run, forgery):
     connection.execute("DROP TRIGGER signals_are_never_removed")
     connection.execute(forgery)
     assert run.signals.first_broken() == 3
-    assert [problem.kind for problem in validate(run)] == ["signals"]
+    assert "signals" in {problem.kind for problem in validate(run)}
 
 
 def test_a_stage_reads_the_signals_that_were_there_when_it_began(run):

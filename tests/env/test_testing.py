@@ -798,7 +798,7 @@ def test_what_rules_raise_is_told_with_the_words_that_did_it(relay):
             return {}[1]
         return relay.apply(self, state, utterances)
 
-    why = r"apply raised KeyError.* after opener_0 said '\\x1b\[31mred"
+    why = r"apply raised KeyError.* after opener_0 said '⟨U\+001B⟩\[31mred"
     with pytest.raises(ProtocolError, match=why) as found:
         check_scenario(broken(relay, apply=apply))
     assert isinstance(found.value.__cause__, KeyError)

@@ -37,6 +37,8 @@ PRINTERS = {
     "superalign_env.faces": "an environment renders, every line marked",
     "superalign_env.humans.terminal": "an annotator's screen, every line marked",
     "superalign_agents.human": "a player's screen, every line marked",
+    "superalign_env.deadlines": "the end of a worker that hangs: a number of seconds",
+    "superalign_agents.template_worker": "answers of a process, read by another",
     "superalign_env.testing.other_process": "answers of a process, read by another",
 }
 """Module → what it may print; all others print through `superalign_env.cli.output`."""
@@ -114,14 +116,15 @@ CHECKS = {
     ),
     "escapes by itself": (
         lambda node, name, of, first: name == "escape" and of == "html",
-        ("superalign_env.plain_text",),
+        # connection: every form of a key is sought, to be removed
+        ("superalign_env.plain_text", "superalign_agents.connection"),
     ),
     "makes HTML by itself": (
         lambda node, name, of, first: name == "Markup",
         ("superalign_env.report.html", "superalign_env.report.plots"),  # plots: drawings
     ),
     "makes Markdown by itself": (
-        lambda node, name, of, first: name == "join" and "| " in of,
+        lambda node, name, of, first: name == "join" and re.search(r"(^|[^|])\| ", of),
         ("superalign_env.plain_text",),
     ),
 }

@@ -145,7 +145,7 @@ SETTINGS = [
     (["train", "scenario=weak-to-strong", *LEARNER], 2, "nobody holds supervisor_0"),
     (["train", "scenario=errand", *LEARNER, "lineup.attacker=search"], 2, "no attacker"),
     (["train", "scenario=exam", *LEARNER, "options.truth=false"], 2, "pays the role"),
-    (["train", "scenario=exam", LEARNER[0], "train.learner=sft"], 2, "has only pay"),
+    (["train", "scenario=exam", LEARNER[0], "train.learner=sft"], 2, "has only rewards"),
     (["train", "lineup.learner_0=keyword"], 2, "every seat of the role"),
     (["train", "lineup.critic=micro/99"], 2, "micro/99"),
     (["train", "options.split=test"], 2, "options.split is set by the stages"),

@@ -261,11 +261,6 @@ def test_nonsense_stops_before_anything_is_made(
     assert not path.exists()
 
 
-def test_resume_needs_a_run(speaking, tmp_path, small):
-    with pytest.raises(RecordError, match="no run at"):
-        SelfPlay(**small(speaking, run_dir=tmp_path / "run")).run(resume=True)
-
-
 def test_the_plan_grows_by_the_same_stages_for_every_round():
     stages = [(p.name, p.round) for p in plan(Settings(rounds=3))]
     assert stages[:2] == [("judge", 0), ("evaluate", 0)]

@@ -221,9 +221,9 @@ def _say_beginning(folder: Path) -> None:
     """Say that there is nothing to resume: a misspelt name begins a run of its own."""
     try:
         run_folder.require_run(folder)
-        print(f"the run at {folder} was never begun: it begins now", flush=True)
+        say("the run at {} was never begun: it begins now", folder)
     except RecordError as error:
-        print(f"{error}: it begins now", flush=True)
+        say("{}: it begins now", error)
 
 
 def _is_finished(settings: Settings) -> bool:
