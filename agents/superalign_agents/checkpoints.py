@@ -33,7 +33,7 @@ from superalign_agents.model_files import (
     some,
 )
 from superalign_env.errors import InvalidOption, SuperalignError
-from superalign_env.plain_text import one_line
+from superalign_env.plain_text import inline, one_line
 
 _NOT_TOKENIZER = ("card.json", "config.json", "generation_config.json", "policy.json")
 
