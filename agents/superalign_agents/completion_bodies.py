@@ -30,7 +30,7 @@ class _Function(msgspec.Struct):
     arguments: str | dict[str, Any] = ""
 
 
-class _Call(msgspec.Struct):
+class _ServerCall(msgspec.Struct):
     function: _Function
     id: str | None = None
 
@@ -40,7 +40,7 @@ class _Message(msgspec.Struct):
     refusal: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_ServerCall] | None = None
 
 
 class _TokenLogprob(msgspec.Struct):
@@ -209,7 +209,7 @@ def _usage(used: _Usage | None, price: tuple[float, float]) -> Usage | None:
     return Usage(prompt_tokens, completion, dollars)
 
 
-def _tool_call(call: _Call) -> ToolCall:
+def _tool_call(call: _ServerCall) -> ToolCall:
     """Return a call; arguments that are no JSON object stay readable as ``unparsed``."""
     arguments = call.function.arguments
     if isinstance(arguments, str):

@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 
-class Generation(Extension):
+class GenerationBlock(Extension):
     """The tag that marks what an assistant says; it changes nothing here."""
 
     tags = {"generation"}  # noqa: RUF012 (as Jinja has it)
@@ -47,7 +47,7 @@ def _now(form: str) -> str:
 def _compiled(source: str) -> Template:
     """Return a template in the environment that `transformers` gives it."""
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     environment.globals |= {

@@ -84,7 +84,7 @@ def combine(
     ]
 
 
-class Table:
+class VoteTable:
     """Statements as items × sources.
 
     Args:
@@ -156,7 +156,7 @@ def disagreement(statements: Sequence[Statement]) -> float:
     return mean_disagreement(tabled(statements).votes)
 
 
-def tabled(statements: Sequence[Statement], order: Sequence[str] = ()) -> "Table":
+def tabled(statements: Sequence[Statement], order: Sequence[str] = ()) -> "VoteTable":
     """Return statements as a table, items in order of appearance.
 
     Args:
@@ -168,11 +168,11 @@ def tabled(statements: Sequence[Statement], order: Sequence[str] = ()) -> "Table
     rows: dict[str, dict[str, Statement]] = {}
     for statement in statements:
         rows.setdefault(statement.item, {})[statement.source] = statement
-    return Table([source for source in ranked if source in present], rows)
+    return VoteTable([source for source in ranked if source in present], rows)
 
 
 def _counted(
-    table: Table, rule: Rule, reliability: Mapping[str, float], choices: int | None
+    table: VoteTable, rule: Rule, reliability: Mapping[str, float], choices: int | None
 ) -> Combined:
     if rule == "majority":
         return majority(table.votes, items=table.items)
@@ -185,7 +185,11 @@ def _counted(
 
 
 def _worded(
-    item: str, key: str, confidence: float, table: Table, trust: Mapping[str, float | None]
+    item: str,
+    key: str,
+    confidence: float,
+    table: VoteTable,
+    trust: Mapping[str, float | None],
 ) -> Consensus:
     agreeing = table.agreeing(item, key)
     best = max(agreeing, key=lambda one: trust.get(one.source) or 0.0)

@@ -9,7 +9,7 @@ from superalign_env.measures.agreement import capa, error_correlation
 from superalign_env.measures.intervals import Estimate
 from superalign_env.store import declare
 from superalign_env.types import Metric
-from superalign_training.oversight.labels import Statement, Table, tabled
+from superalign_training.oversight.labels import Statement, VoteTable, tabled
 
 LEAST = 5
 """Labels of people that a source must have met to be weighed by them."""
@@ -136,7 +136,7 @@ def matrices(
 
 
 def _kappa(
-    table: Table,
+    table: VoteTable,
     pair: tuple[int, int],
     truths: Sequence[str],
     options: Mapping[str, Sequence[str]],
