@@ -138,7 +138,7 @@ class Events:
 
     def _happened(self) -> Iterator[list[_Counted]]:
         """Yield the events in each episode, a chunk of them in memory at a time."""
-        last = 0
+        last = -1 << 63
         while rows := self._database.rows(_IN_EPISODES, (last, _CHUNK)):
             last = rows[-1][0]
             for _, name, happened in rows:

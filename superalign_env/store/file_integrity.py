@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from superalign_env.canonical import text_hash
+from superalign_env.canonical import content_hash, text_hash
 from superalign_env.store.files import OnBytes, file_hash, hashed_files, named_files
 from superalign_env.store.run import Run
 from superalign_env.store.seals import CHECKPOINTS
@@ -71,6 +71,7 @@ def file_problems(run: Run, progress: OnBytes | None = None) -> Iterator[Problem
         ValueError: what stages left cannot be read.
     """
     files = _Files(run)
+    yield from files.journal()
     yield from files.missing()
     yield from files.altered(progress)
     yield from files.added()
@@ -93,6 +94,13 @@ class _Files:
         self._run = run
         self._named = named_files(run.database)
         self._marks = {**hashed_files(run.database), **run.files.all()}
+
+    def journal(self) -> Iterator[Problem]:
+        """Yield a rollback journal: whoever opens the record to write plays it back."""
+        if self._size("run.db-journal") and self._run.info.status != "running":
+            what = "run.db-journal would change the record when it is opened to write"
+            advice = "`superalign doctor` plays it back and checks what comes of it"
+            yield Problem("file", what, advice)
 
     def missing(self) -> Iterator[Problem]:
         """Yield files and folders that the record names and that are not there."""
@@ -144,8 +152,8 @@ class _Files:
                 raw = (self._run.path / name).read_bytes()
             except OSError:
                 continue
-            if not _is_sealed_page(raw):
-                what = f"{name} is not as it was made"
+            if not _is_sealed_page(raw, _identity(self._run)):
+                what = f"{name} is not as it was made, or of another run"
                 yield Problem("file", what, "`superalign report` makes it anew")
 
     def unnamed(self) -> list[str]:
@@ -177,17 +185,22 @@ class _Files:
             return 0
 
 
-def sealed_page(page: str) -> str:
-    """Return a page with its hash in a last line, a comment."""
-    return f"{page}{_PAGE_SEAL}{text_hash(page)} -->\n"
+def sealed_page(page: str, run: Run) -> str:
+    """Return a page with a hash over it and the identity of its run, in a last line."""
+    return f"{page}{_PAGE_SEAL}{text_hash(_identity(run) + page)} -->\n"
+
+
+def _identity(run: Run) -> str:
+    info = run.info
+    return content_hash([info.id, info.kind, info.parent, info.seed, info.revision])
 
 
 _PAGE_SEAL = "<!-- sealed: "
 
 
-def _is_sealed_page(raw: bytes) -> bool:
+def _is_sealed_page(raw: bytes, identity: str) -> bool:
     page, mark, seal = raw.rpartition(_PAGE_SEAL.encode())
-    digest = hashlib.blake2b(page, digest_size=16).hexdigest()
+    digest = hashlib.blake2b(identity.encode() + page, digest_size=16).hexdigest()
     return bool(mark) and seal == f"{digest} -->\n".encode()
 
 

@@ -26,6 +26,9 @@ _READ = 256
 
 COPY = "restore run.db from a copy of the run"
 
+_ONLY_ADDED = (*OF_STAGES, "metric_kinds", "questions", "signals")
+"""Tables whose rows never change."""
+
 _KINDS = {"episodes": "episode", "stages": "stage", "seals": "seal"}
 """Table → kind of its problems; else its own name."""
 
@@ -167,7 +170,8 @@ class Record:
 
     def seals(self) -> Iterator[Problem]:
         """Yield breaks in the chain of seals, and stages that are not as they were sealed."""
-        previous = ""
+        previous = stage = ""
+        contents = "{}"
         sealed: list[str] = []
         done = [
             name for (name,) in self._rows("SELECT id FROM stages WHERE status = 'done'")
@@ -191,6 +195,32 @@ class Record:
                 yield Problem("seal", f"stage {stage} is done and has no seal", COPY)
         if sorted(set(sealed)) != sorted(sealed):
             yield Problem("seal", "a stage was sealed twice", COPY)
+        yield from self._end(stage, msgspec.json.decode(contents, type=dict[str, Any]))
+
+    def _end(self, stage: str, said: dict[str, Any]) -> Iterator[Problem]:
+        """Yield what the last seal counts and is not there any more.
+
+        Args:
+            stage: that it seals; empty where the run was closed.
+            said: its contents.
+        """
+        row = self._run.database.row("SELECT status FROM runs")
+        if row is None:
+            yield Problem("runs", "the row of the run itself is missing", COPY)
+            return
+        done, now = row[0] == "done", self._run.seals.contents("")
+        if done and said.get("end") != now["end"] and not self.altered:
+            what = "the run is done, and its last seal is not that of its end"
+            yield Problem("seal", what, COPY)
+        if not done and not stage:
+            return  # what a stage without an end had written is taken back on resuming
+        then = {**said.get("run", {}), "signals": said.get("signals", [0, ""])}
+        for table, (count, mark) in then.items():
+            found = now["signals"] if table == "signals" else now["run"].get(table, [0, ""])
+            other = found[0] == count and found[1] != mark and table in _ONLY_ADDED
+            if (found[0] < count or other) and table not in self.altered:
+                what = f"{table}: {count} rows were sealed, {found[0]} of them are there"
+                yield Problem("seal", "other rows were sealed" if other else what, COPY)
 
     def _stage(self, stage: str, contents: str) -> Iterator[Problem]:
         """Compare a stage with its seal."""
@@ -227,12 +257,14 @@ class _Changes:
         moved = {key for stage, key in self.added if key in gone}
         for stage, key in self.added:
             if key in moved:
-                was = gone[key] or "no stage"
-                what = f"{self._rows([key])} was moved from {was} to {stage or 'no stage'}"
-                yield Problem(kind, what, f"{COPY}, or set its stage to {was} again")
+                was = gone[key]
+                what = f"{self._rows([key])} was moved"
+                if was != stage:
+                    what += f" from {was or 'no stage'} to {stage or 'no stage'}"
+                yield Problem(kind, what, COPY)
         for rows, said, advice in (
             (self.missing, "missing", COPY),
-            (self.added, "added", f"remove what is no part of the run, or {COPY}"),
+            (self.added, "added, or its hash was removed", COPY),
             (self.altered, "altered after {} written", COPY),
         ):
             rest = sorted((str(s), str(key)) for s, key in rows if key not in moved)

@@ -34,6 +34,9 @@ OF_THE_RUN = (
 )
 """Tables of which a seal says how they stood."""
 
+OF_AN_END = ("runs", "stages", "undo")
+"""Tables of which the seal of a run that is closed says how they stood, too."""
+
 _FACTS = "id, generation, round, name, status, inputs, outputs, rng, signals_to"
 """Columns of a stage that its seal covers: a fork keeps them, and gets another run."""
 
@@ -46,7 +49,8 @@ class Seal(NamedTuple):
     """That ended; empty where a run was closed."""
     contents: dict[str, Any]
     """``facts`` of the stage; ``tables`` and ``run``: table → [rows, hash] of rows of the
-    stage and of those of no stage; ``signals``: [last id, its hash]."""
+    stage and of those of no stage; ``signals``: [last id, its hash]; ``end``: as ``run``, of a
+    run that was closed."""
     previous: str
     hash: str
     """Over all of this."""
@@ -111,9 +115,9 @@ class Seals:
         said = from_json(row[2], dict[str, Any]) if row else {}
         then = said.get("run", {})
         changes = [
-            _more(table, then.get(table, [0, ""]), counted)
-            for table, counted in now["run"].items()
-            if then.get(table) != counted
+            _more(table, then.get(table, [0, ""]), now["run"].get(table, [0, ""]))
+            for table in sorted(then.keys() | now["run"].keys())
+            if then.get(table) != now["run"].get(table)
         ]
         signals = now["signals"][0] - said.get("signals", [0])[0]
         return [*changes, f"{signals} signals"] if signals else changes
@@ -127,6 +131,8 @@ class Seals:
         if stage:
             said["tables"] = self.sums(stage, OF_STAGES)
             said["facts"] = self.facts(stage)
+        else:
+            said["end"] = {table: self._sum(None, table) for table in OF_AN_END}
         return said
 
     def sums(self, stage: str, tables: Iterable[str]) -> dict[str, list[Any]]:
@@ -138,11 +144,12 @@ class Seals:
         row = self._database.row(f"SELECT {_FACTS} FROM stages WHERE id = ?", (stage,))
         return row_hash(*(row or ()))
 
-    def _sum(self, stage: str, table: str) -> list[Any]:
+    def _sum(self, stage: str | None, table: str) -> list[Any]:
+        """Return the sum of a table; of all stages where none is given."""
         rows = self._database.rows(
-            f'SELECT "key", hash FROM {ROW_HASHES} WHERE stage = ? AND "table" = ? '
-            'ORDER BY "key"',
-            (stage, table),
+            f'SELECT "key", hash FROM {ROW_HASHES} '
+            'WHERE stage = coalesce(:stage, stage) AND "table" = :table ORDER BY "key"',
+            {"stage": stage, "table": table},
         )
         return [len(rows), sum_of(rows)]
 
