@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game, OnInvalid
-from superalign_env.plain_text import terminal
+from superalign_env.plain_text import marked, screen_width
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import whole_seed
 from superalign_env.spaces import UtteranceSpace
@@ -36,8 +36,10 @@ def action_space(scenario: Scenario[Any]) -> UtteranceSpace:
 
 
 def rendered(utterances: Iterable[Utterance], mode: str | None) -> str | None:
-    """Return the transcript, a line for each utterance, escaped; print it in mode ``human``."""
-    text = "\n".join([f"{u.seat}: {terminal(u.text)}" for u in utterances])
+    """Return the transcript, every line marked as whose it is; print it in mode ``human``."""
+    width = screen_width() if mode == "human" else None
+    turns = [marked(u.text, head=f"{u.seat}: ", width=width) for u in utterances]
+    text = "\n".join(line for lines in turns for line in lines)
     if mode != "human":
         return text
     print(text)

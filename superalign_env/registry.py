@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 import msgspec
 
 from superalign_env.errors import DuplicateId, InvalidOption, UnknownId, hint, nearest
+from superalign_env.plain_text import inline
 
 _PLAIN = (str, int, float, bool, NoneType)
 _OTHERS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -146,12 +147,12 @@ def _known() -> _Known:
         except Exception as error:  # whatever a plug-in raises must not take others along
             why = f"plug-in {point.name!r} is left out: {type(error).__name__}: {error}"
             left_out.append(why)
-            warnings.warn(why, RuntimeWarning, stacklevel=2)
+            warnings.warn(inline(why), RuntimeWarning, stacklevel=2)
         else:
             for kind in unknown:
                 why = _not_called(point.name, kind, table[kind], kinds)
                 left_out.append(why)
-                warnings.warn(why, RuntimeWarning, stacklevel=2)
+                warnings.warn(inline(why), RuntimeWarning, stacklevel=2)
     return _Known(merged, left_out)
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from superalign_env.errors import OutOfMemory
+from superalign_env.plain_text import inline
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -60,9 +61,11 @@ class BatchSplitter:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"{self._name} ran out of memory with {rows} prompts at once and goes on with "
-                f"{self.batch_size} or fewer; its replies stay the same. Set "
-                f"batch={self.batch_size} to save the attempt",
+                inline(
+                    f"{self._name} ran out of memory with {rows} prompts at once and goes on with "
+                    f"{self.batch_size} or fewer; its replies stay the same. Set "
+                    f"batch={self.batch_size} to save the attempt"
+                ),
                 RuntimeWarning,
                 stacklevel=4,
             )

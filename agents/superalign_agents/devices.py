@@ -17,12 +17,23 @@ def require_device(name: str) -> None:
     import torch  # noqa: PLC0415 - see above
 
     try:
+        kind = torch.device(name).type
+    except RuntimeError as error:  # which lists two dozen kinds that nobody has
+        reason = "no device: these are cpu, cuda, cuda:1 for one of several GPUs, and mps"
+        raise _unusable(name, reason) from error
+    try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        raise InvalidOption(
-            f"device={name} cannot be used here ({reason}); choose {' or '.join(devices())}"
-        ) from error
+        reason = "this PyTorch cannot"
+        if kind == "cuda":  # of others it lists the kernels that there are
+            reason = str(error).strip().partition("\n")[0].rstrip(".") or reason
+        raise _unusable(name, reason) from error
+
+
+def _unusable(name: str, reason: str) -> InvalidOption:
+    return InvalidOption(
+        f"device={name} cannot be used here ({reason}); choose {' or '.join(devices())}"
+    )
 
 
 def devices() -> list[str]:

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from superalign_env.plain_text import terminal, without_surrogates
+from superalign_env.errors import InvalidUtterance
+from superalign_env.humans.keyboard import typed_line
+from superalign_env.plain_text import MARK, inline, marked, screen_width
 from superalign_env.types import AgentSpec, Reply, View
 
 QUIT = "/quit"
@@ -13,9 +15,10 @@ QUIT = "/quit"
 class Human:
     """A person at the terminal: views are printed, replies are read from the input.
 
-    Transcripts are hostile: control sequences are shown, never obeyed. ``/quit`` or the
-    end of the input ends the episode; ``/3`` says the third entry of the menu; a line
-    that shall begin with a slash begins with two.
+    Every line of a view is marked, and hidden characters are shown: no text can look like
+    this program. ``/quit`` or the end of the input ends the episode; ``/3`` says the third
+    entry of the menu; a line that shall begin with a slash begins with two. A line that
+    cannot be recorded is refused, with the reason, and asked for again.
 
     Args:
         multiline: read until a blank line instead of one line.
@@ -55,7 +58,7 @@ class Human:
                 return Reply("", finish="error", error="the person left")
             if not _is_command(text):
                 words = text[1:] if text.startswith("//") else text
-                return Reply(without_surrogates(words), finish="stop")
+                return Reply(words, finish="stop")
             number = text[1:].strip()
             if number.isascii() and number.isdigit() and 1 <= int(number) <= len(view.menu):
                 return Reply(view.menu[int(number) - 1], finish="stop")
@@ -64,25 +67,29 @@ class Human:
             )
 
     def _show(self, view: View) -> None:
-        self._print(f"\n{view.seat}, {view.episode}, turn {view.turn}")
-        self._print(view.text)
+        width = screen_width()
+        self._print("", inline(f"{view.seat}, {view.episode}, turn {view.turn}"))
+        self._print(*marked(view.text, head=MARK, width=width))
         for number, entry in enumerate(view.menu, start=1):
-            self._print(f"  /{number} {entry}")
+            self._print(*marked(entry, head=f"  /{number} ", width=width))
         end = "a blank line ends it" if self._multiline else "one line"
         self._print(f"Your words ({end}, {QUIT} leaves):")
 
-    def _print(self, text: str) -> None:
-        print(terminal(text), file=self._screen or sys.stdout, flush=True)
+    def _print(self, *lines: str) -> None:
+        print(*lines, sep="\n", file=self._screen or sys.stdout, flush=True)
 
     def _read(self) -> str | None:
         """Return what was typed, or None at the end of the input."""
         source = self._source or sys.stdin
         lines: list[str] = []
         while True:
-            line = source.readline()
-            if not line:
+            try:
+                line = typed_line(source)
+            except InvalidUtterance as refused:
+                self._print(str(refused))
+                continue
+            if line is None:
                 return "\n".join(lines) if lines else None
-            line = line.rstrip("\r\n")
             if not self._multiline or (not lines and _is_command(line)):
                 return line
             if not line.strip():

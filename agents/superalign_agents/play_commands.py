@@ -18,8 +18,14 @@ from msgspec.structs import replace
 from superalign_agents.human import Human
 from superalign_agents.references import make_lineup, read_pairs, seat_references
 from superalign_env import registry
-from superalign_env.cli.output import AsJson, console, print_json, shown, table
-from superalign_env.cli.record import transcript
+from superalign_env.cli.output import (
+    AsJson,
+    console,
+    print_json,
+    print_transcript,
+    say,
+    table,
+)
 from superalign_env.errors import InvalidOption
 from superalign_env.evaluation import (
     LEAST,
@@ -68,9 +74,10 @@ def play(
     keyword for who judges, micro/3 for others that read the micro language, random-menu
     elsewhere. Ends with 1 if an episode failed. Ctrl-C keeps what has ended.
     """
+    _require_scenario(scenario)
     options = read_pairs(option or [])
     rules = make_scenario(scenario, **options)
-    seats = seat_references(rules, read_pairs(seat or [], what="SEAT=AGENT"))
+    seats = seat_references(rules, _read_seats(seat))
     agents = make_lineup(seats)
     # A person plays one episode to its end before the next begins.
     live = 1 if any(isinstance(agent, Human) for agent in agents.values()) else _LIVE
@@ -96,13 +103,29 @@ def play(
         stream = stack.enter_context(closing(rollouts.stream(episodes)))
         total, failed = printed(stream, first)
     if failed:
-        console.print(f"{failed} of {total} episodes failed", style="red")
+        say("{} of {} episodes failed", failed, total, style="red")
         raise typer.Exit(1)
 
 
+def _require_scenario(word: str) -> None:
+    """Raise where a seat or an option stands in the place of the scenario.
+
+    Raises:
+        InvalidOption: says how it is written.
+    """
+    if "=" in word:
+        raise InvalidOption(
+            f"{word!r} is no scenario; name one first, and put -s before a seat and -o before "
+            f"an option: superalign play red-team -s learner=micro/3 -o refine=1"
+        )
+
+
+def _read_seats(pairs: Sequence[str] | None) -> dict[str, Any]:
+    return read_pairs(pairs or [], what="SEAT=AGENT", example="learner=micro/3")
+
+
 def _print_location(run: Path) -> None:
-    command = f"superalign ls {shlex.quote(str(run))}"
-    console.print(shown(f"recorded in {run}; read it with: {command}"))
+    say("recorded in {}; read it with: superalign ls {}", run, shlex.quote(str(run)))
 
 
 def printed(episodes: Iterable[Episode], first: int) -> tuple[int, int]:
@@ -119,17 +142,12 @@ def printed(episodes: Iterable[Episode], first: int) -> tuple[int, int]:
             total += 1
             failed += episode.failed
             while due in waiting:
-                _print_episode(waiting.pop(due))
+                print_transcript(waiting.pop(due))
                 due += 1
     finally:
         for case in sorted(waiting):
-            _print_episode(waiting[case])
+            print_transcript(waiting[case])
     return total, failed
-
-
-def _print_episode(episode: Episode) -> None:
-    for line in transcript(episode):
-        console.print(line)
 
 
 def evaluate(
@@ -155,11 +173,12 @@ def evaluate(
     Cases are of the split `test`, unless an option names another. With --against they are
     played twice, and differences are paired. Ends with 1 if every episode of one failed.
     """
+    _require_scenario(scenario)
     rules = make_scenario(scenario, **held_out(scenario, read_pairs(option or [])))
-    seats = seat_references(rules, read_pairs(seat or [], what="SEAT=AGENT"))
+    seats = seat_references(rules, _read_seats(seat))
     lineups = [_played(rules, seats, cases, seed, progress=not as_json)]
     if against:
-        others = seat_references(rules, read_pairs(against, what="SEAT=AGENT"), seats)
+        others = seat_references(rules, _read_seats(against), seats)
         lineups.append(_played(rules, others, cases, seed, progress=not as_json))
     differences = compared(*(played.episodes for played in lineups)) if against else []
     if as_json:
@@ -244,13 +263,11 @@ def _print_metrics(
 ) -> None:
     for played in lineups:
         who = ", ".join(f"{seat}={reference}" for seat, reference in played.seats.items())
-        console.print(shown(f"{rules.id}, {len(played.episodes)} cases: {who}"))
+        say("{}, {} cases: {}", rules.id, len(played.episodes), who)
         console.print(table(_HEAD, [_row(metric) for metric in played.metrics]))
         if played.failed:
             example = played.failed[0].ending.reason
-            console.print(
-                shown(f"{len(played.failed)} failed, the first: {example}", "red")
-            )
+            say("{} failed, the first: {}", len(played.failed), example, style="red")
         console.print()
     if differences:
         console.print("the first minus the second, on the same cases")
@@ -258,7 +275,7 @@ def _print_metrics(
     printed_metrics = [*differences, *(m for played in lineups for m in played.metrics)]
     few = any(metric.n < LEAST for metric in printed_metrics)
     note = f" None is given for fewer than {LEAST} observations (n)." if few else ""
-    console.print(f"Shares lie between 0 and 1; intervals are of 95 %.{note}")
+    say("Shares lie between 0 and 1; intervals are of 95 %.{}", note)
 
 
 _HEAD = ("measure", "of", "value", "95 %", "n")

@@ -204,7 +204,9 @@ def make_lineup(seats: Mapping[Seat, Any]) -> dict[Seat, Agent | AsyncAgent]:
     return lineup
 
 
-def read_pairs(pairs: Iterable[str], *, what: str = "KEY=VALUE") -> dict[str, Any]:
+def read_pairs(
+    pairs: Iterable[str], *, what: str = "KEY=VALUE", example: str = "refine=1"
+) -> dict[str, Any]:
     """Parse KEY=VALUE pairs; values are JSON where they can be, else text.
 
     Lists and mappings may leave out the quotes: ``{id: fixed, text: comply}``.
@@ -212,6 +214,7 @@ def read_pairs(pairs: Iterable[str], *, what: str = "KEY=VALUE") -> dict[str, An
     Args:
         pairs: as they were written.
         what: name of a pair in messages.
+        example: one, for messages.
 
     Raises:
         InvalidOption: no equals sign.
@@ -220,7 +223,7 @@ def read_pairs(pairs: Iterable[str], *, what: str = "KEY=VALUE") -> dict[str, An
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise InvalidOption(f"expected {what}, not {pair!r}")
+            raise InvalidOption(f"{pair!r} is no {what}; write it as in {example}")
         try:
             values[key] = json.loads(value)
         except ValueError:

@@ -7,16 +7,16 @@ once. Those that read a record live in this folder.
 Exit codes: 0 all is well, 1 something was found or broke, 2 the command was misused.
 """
 
+import shlex
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from superalign_env import __version__, registry
 from superalign_env.ctrl_c import BEFORE_ANYTHING, CTRL_C, hear_ctrl_c
 from superalign_env.errors import InvalidOption, RecordError, SuperalignError, UnknownId
-from superalign_env.plain_text import terminal
 
 _MISUSED = (InvalidOption, UnknownId)
 
@@ -59,15 +59,30 @@ def main() -> None:
         print(f"\n{BEFORE_ANYTHING}", file=sys.stderr)
         sys.exit(CTRL_C)
     except SuperalignError as error:
-        print(f"superalign: {terminal(str(error))}", file=sys.stderr)
+        _say_error(str(error))
         misused = isinstance(error, _MISUSED) or type(error) is RecordError
         sys.exit(2 if misused else 1)
     except OSError as error:
         if error.filename is None:  # not about a path: somebody should see where it was
-            raise
-        said = f"{error.filename}: {error.strerror or error}"
-        print(f"superalign: {terminal(said)}", file=sys.stderr)
+            _say_traceback()
+        else:
+            _say_error(f"{error.filename}: {error.strerror or error}")
         sys.exit(1)
+    except Exception:  # a defect of ours or of a plug-in, which may quote anybody
+        _say_traceback()
+        sys.exit(1)
+
+
+def _say_error(message: str) -> None:
+    from superalign_env.cli.output import say_error  # noqa: PLC0415 - rich is paid when needed
+
+    say_error(message)
+
+
+def _say_traceback() -> None:
+    from superalign_env.cli.output import say_traceback  # noqa: PLC0415 - same
+
+    say_traceback()
 
 
 def _print_version(wanted: bool) -> None:
@@ -102,16 +117,45 @@ def _late(verb: str) -> Callable[[typer.Context], None]:
         if not isinstance(behind, typer.Typer):
             behind = _only(behind)
         command = typer.main.get_command(behind)
-        code = command.main(
-            context.args,
-            context.command_path,
-            standalone_mode=False,
-            help_option_names=_HELP,
-        )
+        try:
+            code = command.main(
+                context.args,
+                context.command_path,
+                standalone_mode=False,
+                help_option_names=_HELP,
+            )
+        except Exception as error:
+            # Told by its fields: Typer imports click or bundles it, depending on its version.
+            if not (hasattr(error, "possibilities") and _takes_settings(command)):
+                raise
+            raise InvalidOption(_as_setting(error, context)) from error
         if isinstance(code, int) and code:
             raise typer.Exit(code)
 
     return run
+
+
+def _takes_settings(command: Any) -> bool:
+    """Return whether the words of a command are settings, as those of ``train`` are."""
+    return any("KEY=VALUE" in (param.metavar or "") for param in command.params)
+
+
+def _as_setting(error: Any, context: typer.Context) -> str:
+    """Return the message for a setting that was written as an option: ``--rounds 2``."""
+    words = context.args
+    place = next(i for i, word in enumerate(words) if word.startswith(error.option_name))
+    key, equals, value = words[place].lstrip("-").partition("=")
+    if not equals:
+        following = [word for word in words[place + 1 : place + 2] if "=" not in word]
+        value = following[0] if following and following[0][:1] != "-" else "VALUE"
+    setting = f"{key.replace('-', '_')}={value}"
+    near = (
+        f"did you mean {' or '.join(error.possibilities)}? " if error.possibilities else ""
+    )
+    return (
+        f"{context.info_name} has no option {error.option_name}; {near}settings are "
+        f"written without dashes: {shlex.quote(setting)}"
+    )
 
 
 def _only(function: Callable[..., None]) -> typer.Typer:

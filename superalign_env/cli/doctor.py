@@ -16,7 +16,7 @@ from superalign_env.cli.output import (
     console,
     print_json,
     reading_bar,
-    shown,
+    say,
     table,
 )
 from superalign_env.errors import RecordError
@@ -125,12 +125,12 @@ def _print(found: dict[str, Any]) -> None:
     console.print()
     device = found["device"]
     gpus = ", ".join(device["gpus"]) or "no GPU seen"
-    console.print(f"{device['system']}, {device['processors']} processors, {gpus}")
+    say("{}, {} processors, {}", device["system"], device["processors"], gpus)
     for why in found["plugins_left_out"]:
-        console.print(shown(why, "red"))
+        say("{}", why, style="red")
     if "run" in found:
         for repaired in found["run"]["repaired"]:
-            console.print(shown(repaired, "green"))
+            say("{}", repaired, style="green")
         for problem in found["run"]["problems"]:
-            console.print(shown(problem, "red"))
-        console.print(shown(f"{found['run']['path']}: {found['run']['state']}"))
+            say("{}", problem, style="red")
+        say("{}: {}", found["run"]["path"], found["run"]["state"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from superalign_env import registry
-from superalign_env.cli.output import AsJson, console, print_json, table
+from superalign_env.cli.output import AsJson, console, print_json, say, table
 from superalign_env.errors import InvalidOption, RecordError, UnknownId, hint, nearest
 from superalign_env.grades import faults
 from superalign_env.rewards import totals
@@ -124,9 +124,7 @@ def _runs(folder: Path, as_json: bool) -> None:
     elif rows:
         console.print(table(list(rows[0]), [list(row.values()) for row in rows]))
     else:
-        console.print(
-            f"no runs in {folder}; `superalign train` and `superalign play` make them"
-        )
+        say("no runs in {}; `superalign train` and `superalign play` make them", folder)
 
 
 def _summary(path: Path, folder: Path) -> dict[str, Any]:
@@ -164,10 +162,8 @@ def _episodes(folder: Path, where: "Where", limit: int, as_json: bool) -> None:
     if rows:
         console.print(table(list(rows[0]), [list(row.values()) for row in rows]))
     of = f"{fitting} that fit, of {total}" if fitting < total else f"{total}"
-    console.print(
-        f"{len(rows)} of {of} episodes; "
-        f"`superalign show {shlex.quote(str(folder))} EPISODE` reads one"
-    )
+    quoted = shlex.quote(str(folder))
+    say("{} of {} episodes; `superalign show {} EPISODE` reads one", len(rows), of, quoted)
 
 
 def _chosen(run: "Run", where: "Where", limit: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from superalign_env.cli.output import console, shown
+from superalign_env.cli.output import say
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
 Name = Annotated[
@@ -29,9 +29,4 @@ def label(run: RunFolder, name: Name = "me", group: Group = "") -> None:
             opened.annotators.enroll(name, group=group)
         tally = ask(opened.questions, name, episode_of=opened.episode)
         left = len(opened.questions.all(answered=False))
-    console.print(
-        shown(
-            f"{tally.answered} answered, {tally.skipped} skipped, {tally.undone} taken back; "
-            f"{left} still open"
-        )
-    )
+    say("{} answered, {} skipped, {} taken back; {} still open", *tally, left)

@@ -12,15 +12,15 @@ from superalign_env.cli.output import (
     AsJson,
     console,
     print_json,
+    print_transcript,
     reading_bar,
+    say,
     shown,
     table,
 )
 from superalign_env.errors import InvalidOption, RecordDamaged, UnknownId
-from superalign_env.grades import said_by_truth
-from superalign_env.rewards import paid, totals
-from superalign_env.rounding import between, decimal, number
-from superalign_env.types import Episode, Metric, Signal, Utterance, role_of
+from superalign_env.rounding import between, number
+from superalign_env.types import Episode, Metric, Signal
 
 if TYPE_CHECKING:
     from superalign_env.protocols import Scenario
@@ -55,25 +55,24 @@ def show(
             if as_json:
                 print_json({"episode": played, "signals": signals})
                 return
-            for line in transcript(played):
-                console.print(line)
+            print_transcript(played)
             for signal in signals:
-                console.print(_said(signal))
+                _print_signal(signal)
         elif as_json:
             print_json(_facts(opened))
         else:
             _print_facts(opened, every_metric=metrics)
 
 
-def _said(signal: Signal) -> Text:
-    """Return one signal as a line; of a pair the first turn, and what it was compared with."""
+def _print_signal(signal: Signal) -> None:
+    """Print one signal as a line; of a pair the first turn, and what it was compared with."""
     place = f"turn {signal.turn}"
     if signal.versus >= 0:
         place = f"turn {signal.turn} over turn {signal.versus}"
     if signal.versus_episode is not None:
         place = f"{place} ({signal.episode} over {signal.versus_episode})"
     what = f"  {signal.kind} {number(signal.value)} on {place} by "
-    return shown(what, "magenta") + shown(signal.source)
+    console.print(shown(signal.source, head=what, head_style="magenta"))
 
 
 def replay(
@@ -158,9 +157,9 @@ def validate(
         rows = [(p.kind, shown(p.what), shown(p.advice)) for p in problems]
         console.print(table(["problem", "what", "what to do"], rows))
     else:
-        console.print(f"{found.episodes} episodes, every row, link and file as written")
+        say("{} episodes, every row, link and file as written", found.episodes)
         for note in found.unsealed:
-            console.print(shown(note, "dim"))
+            say("{}", note, style="dim")
     if problems:
         raise typer.Exit(1)
 
@@ -207,7 +206,8 @@ def _print_facts(run: "Run", *, every_metric: bool) -> None:
     from superalign_env.store import TRAINING  # noqa: PLC0415 - when needed
 
     info = run.info
-    console.print(Text(info.id, "bold"), f"{info.kind}, {info.status}, seed {info.seed}")
+    about = f"{info.kind}, {info.status}, seed {info.seed}"
+    console.print(shown(about, head=f"{info.id} ", head_style="bold"))
     # The others are in `--json` and in the report.
     made = [f"{name} {info.versions[name]}" for name in _SHOWN if name in info.versions]
     code = (
@@ -215,7 +215,7 @@ def _print_facts(run: "Run", *, every_metric: bool) -> None:
         if info.revision.startswith("v")
         else f"revision {info.revision[:12]}"
     )
-    console.print(shown(", ".join([code, *made]), "dim"))
+    say("{}", ", ".join([code, *made]), style="dim")
     stages = [
         (stage.id, stage.generation, stage.round, stage.status, run.count(stage=stage.id))
         for stage in run.stages.all()
@@ -231,16 +231,17 @@ def _print_facts(run: "Run", *, every_metric: bool) -> None:
     _print_table(["metric", "value", "interval", "n", "agent", "tags", "stage"], measured)
     folder = shlex.quote(str(run.path))
     if len(measured) < len(metrics):
-        more = (
-            f"{len(metrics) - len(measured)} of earlier stages: `superalign show --metrics "
+        say(
+            "{} of earlier stages: `superalign show --metrics {}`",
+            len(metrics) - len(measured),
+            folder,
+            style="dim",
         )
-        console.print(shown(f"{more}{folder}`", "dim"))
     _print_table(["event", "how many"], list(run.events.kinds().items()))
     asked = run.questions.budget()
-    console.print(
-        f"{run.signals.last_id()} signals; {asked.asked} questions, {asked.answered} answered"
-    )
-    console.print(shown(f"`superalign report {folder}` makes a page of it", "dim"))
+    counts = run.signals.last_id(), asked.asked, asked.answered
+    say("{} signals; {} questions, {} answered", *counts)
+    say("`superalign report {}` makes a page of it", folder, style="dim")
 
 
 def _print_table(columns: list[str], rows: list[Any]) -> None:
@@ -269,44 +270,7 @@ def _print_comparison(episode: Episode, found: "Comparison") -> None:
     )
     for line in found.differences:
         console.print(shown(line, "red"))
-    console.print("reproduced" if found.same else "NOT reproduced")
-
-
-_COLOURS = {"attacker": "red", "learner": "green", "critic": "yellow", "human": "magenta"}
-
-
-def transcript(episode: Episode) -> list[Text]:
-    """Return an episode as coloured lines: texts, rewards and grades."""
-    head = Text(episode.id, "bold") + shown(f" {episode.scenario} {episode.arm}")
-    lines = [head, Text("  task ", "dim") + shown(episode.task.prompt)]
-    for utterance in episode.utterances:
-        lines += _turn(episode, utterance)
-    pay = totals(episode.rewards, episode.weights)
-    earned = ", ".join(f"{seat} {decimal(value, sign=True)}" for seat, value in pay.items())
-    lines.append(shown(f"  {episode.ending.kind} {episode.ending.reason} {earned}", "dim"))
-    return lines
-
-
-def _turn(episode: Episode, said: Utterance) -> list[Text]:
-    colour = _COLOURS.get(role_of(said.seat), "cyan")
-    lines = [
-        Text(f"{said.turn:4} ", "dim") + shown(f"{said.seat} ", colour) + shown(said.text)
-    ]
-    if said.reply is not None and said.reply.thought:
-        lines.append(Text("       thought ", "dim") + shown(said.reply.thought, "dim"))
-    if said.repair:
-        lines.append(Text("       repaired: it ", "dim") + shown(said.repair, "dim"))
-    for reward in episode.rewards:
-        if reward.turn == said.turn:
-            value = paid(reward, episode.weights)
-            note = "recorded only" if value is None else f"pays {decimal(value, sign=True)}"
-            worth = decimal(reward.value, sign=True)
-            part = f"       {reward.seat} {reward.part} {worth}, {note}"
-            lines.append(shown(part, "dim" if value is None else colour))
-    truth = said_by_truth([grade for grade in episode.grades if grade.turn == said.turn])
-    if truth:
-        lines.append(Text("       truth: ", "blue") + shown(truth, "blue"))
-    return lines
+    say("reproduced" if found.same else "NOT reproduced")
 
 
 RunFolders = Annotated[
@@ -345,6 +309,6 @@ def report(
     if compare and not others:
         raise InvalidOption(f"{first} has nothing to be compared with: name further runs")
     page = write_report(first, compare=others, out=out)
-    console.print(shown(str(page)))
+    say("{}", page)
     if open_it:
         webbrowser.open(page.resolve().as_uri())

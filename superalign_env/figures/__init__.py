@@ -9,7 +9,7 @@ from superalign_env.figures.charts import (
     draw_lines,
     draw_sample,
 )
-from superalign_env.figures.drawing import Described
+from superalign_env.figures.drawing import Described, save
 from superalign_env.figures.plane import Axis, Reading, Rung, Spot, draw_plane
 from superalign_env.figures.tree import Node, draw_forest
 
@@ -29,4 +29,5 @@ __all__ = [
     "draw_lines",
     "draw_plane",
     "draw_sample",
+    "save",
 ]

@@ -7,17 +7,21 @@ for those who do not see it.
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
 from superalign_env.figures.palette import ROLE_OF, light
-from superalign_env.plain_text import one_line, without_surrogates
+from superalign_env.plain_text import cut, one_line, visible
 
 _KEPT = frozenset(
     {
@@ -61,6 +65,8 @@ _SETTINGS: dict[Any, Any] = {  # matplotlib types each key as a literal
     "ytick.labelcolor": light("soft"),
 }
 _HREF = "{http://www.w3.org/1999/xlink}href"
+_LONGEST = 500
+"""Characters of one text in a picture."""
 _PIXELS = 96
 """Of a page, for an inch."""
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
@@ -107,7 +113,41 @@ def sheet(width: float, height: float, *, fitted: bool = True) -> Iterator[Figur
 
 def label(text: str, limit: int = 28) -> str:
     """Return hostile text as a short, harmless label."""
-    return one_line(without_surrogates(text), limit)
+    return one_line(text, limit)
+
+
+def save(figure: Figure, target: Any, *, format: str = "svg", **options: Any) -> None:
+    """Write a figure; hidden characters of its texts are shown, and none is mathematics.
+
+    Args:
+        figure: as drawn.
+        target: a file or a buffer.
+        format: svg or png.
+        **options: of matplotlib's ``savefig``.
+    """
+    for written in figure.findobj(Text):
+        written.set_text(_harmless(written.get_text()))
+        written.set_parse_math(False)
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
+        names = axis.get_major_formatter()
+        if isinstance(names, (FixedFormatter, FuncFormatter)):  # others write numbers
+            axis.set_major_formatter(FuncFormatter(partial(_named, names)))
+    with warnings.catch_warnings():
+        # A box stands for the glyph, and the page's font may have it.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support")
+        # Long labels leave no room in a small picture, which is drawn without a layout.
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        figure.savefig(target, format=format, **options)
+
+
+def _named(names: Formatter, value: float, place: int | None) -> str:
+    """Return the name at a tick, harmless; it is written anew at every drawing."""
+    return _harmless(names(value, place))
+
+
+def _harmless(text: str) -> str:
+    return visible(cut(text, _LONGEST))
 
 
 def svg(figure: Figure, described: Described, tips: Tips | None = None) -> str:
@@ -141,7 +181,7 @@ def _drawn(figure: Figure, name: str, tips: Mapping[str, str]) -> ElementTree.El
     """Return the figure, cleaned; a drawing without a name keeps no ids."""
     drawn = io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(drawn, format="svg", metadata=nothing)
+    save(figure, drawn, metadata=nothing)
     root = ElementTree.fromstring(drawn.getvalue())  # what was just drawn, nobody else's
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]

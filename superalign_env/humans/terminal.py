@@ -5,10 +5,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TextIO
 
+from superalign_env.errors import InvalidUtterance
 from superalign_env.humans.authority import proposed
-from superalign_env.plain_text import quoted, terminal, without_surrogates
+from superalign_env.humans.keyboard import typed_line
+from superalign_env.plain_text import MARK, inline, marked, screen_width
 from superalign_env.store.questions import Questions
 from superalign_env.types import Episode, Question, Utterance
+
+_WIDTH = 80
+"""Columns of a screen that does not say how many it has."""
 
 _GRADES = {str(digit): digit / 9 for digit in range(10)}
 _YES_NO = {"y": 1.0, "n": 0.0}
@@ -59,9 +64,11 @@ class _Screen:
     def __init__(self, source: TextIO | None, screen: TextIO | None) -> None:
         self._source = source
         self._screen = screen
+        self.width = screen_width() or _WIDTH
 
-    def show(self, text: str) -> None:
-        print(terminal(text), file=self._screen or sys.stdout, flush=True)
+    def show(self, *lines: str) -> None:
+        """Print lines that are safe to be shown."""
+        print(*lines, sep="\n", file=self._screen or sys.stdout, flush=True)
 
     def ask(self) -> tuple[str, str]:
         """Return what was typed before and after the first semicolon; q at the end."""
@@ -70,8 +77,13 @@ class _Screen:
 
     def line(self) -> str:
         """Return what was typed; q at the end of the input."""
-        line = (self._source or sys.stdin).readline()
-        return without_surrogates(line or "q").strip()
+        while True:
+            try:
+                line = typed_line(self._source or sys.stdin)
+            except InvalidUtterance as refused:
+                self.show(str(refused))
+            else:
+                return "q" if line is None else line.strip()
 
 
 def label(
@@ -112,9 +124,9 @@ def label(
             answered += 1
         else:
             lost = "nothing to take back"
-            desk.show(lost if said.key == "u" else f"not understood: {said.key}")
+            desk.show(lost if said.key == "u" else f"not understood: {inline(said.key)}")
     else:
-        desk.show("\nnothing is open")
+        desk.show("", "nothing is open")
     return Tally(answered, skipped, undone)
 
 
@@ -123,9 +135,13 @@ def _heard(desk: _Screen, asked: Question, episode_of: Callable[[str], Episode])
     turn = asked.kind == "turn"  # its episode is not recorded yet
     rival = asked.versus_episode
     other = None if rival is None else episode_of(rival)
-    text = asked.why if turn else shown(asked, episode_of(asked.episode), other)
+    lines = (
+        marked(asked.why, head=MARK, width=desk.width)
+        if turn
+        else shown(asked, episode_of(asked.episode), other, width=desk.width)
+    )
     if turn or asked.kind == "answer":
-        desk.show(f"\n{text}\n{_TURN if turn else _WRITING}\n{_WRITING_KEYS}")
+        desk.show("", *lines, _TURN if turn else _WRITING, _WRITING_KEYS)
         line = desk.line()
         if line.casefold() in ("q", "s", "u"):
             return _Said(line.casefold())
@@ -133,70 +149,73 @@ def _heard(desk: _Screen, asked: Question, episode_of: Callable[[str], Episode])
         return _Said(line, 1.0, payload={"text": words}) if words else _Said(line)
     scale, prompt = _SCALES.get(asked.kind, _DEFAULT_SCALE)
     if wish := proposed(asked):
-        scale, prompt = _YES_NO, f"{wish}\nshall it be done? y, or n: one no forbids it"
-    desk.show(f"\n{text}\n{prompt}\n{_KEYS}")
+        scale, prompt = _YES_NO, "shall it be done? y, or n: one no forbids it"
+        lines = [*lines, *marked(wish, head="  proposed: ", width=desk.width)]
+    desk.show("", *lines, prompt, _KEYS)
     key, note = desk.ask()
     return _Said(key, scale.get(key), note, {"note": note} if note else {})
 
 
-def shown(question: Question, episode: Episode, other: Episode | None = None) -> str:
-    """Return what a person reads: the task, what was said, and what is asked about.
+def shown(
+    question: Question,
+    episode: Episode,
+    other: Episode | None = None,
+    *,
+    width: int | None = None,
+) -> list[str]:
+    """Return the lines that a person reads: the task, what was said, what is asked about.
 
     Neither grades nor rewards nor what other sources said are shown. Who is to write an
-    answer does not read the one that was given, nor those that were given beside it.
+    answer does not read the one that was given, nor those that were given beside it. A line
+    that begins with `MARK` goes on with what the seat above it said.
 
     Args:
         question: that is asked.
         episode: it is about.
         other: the other episode of a pair, where there is one. Nothing tells which is which.
+        width: columns of the screen; None folds no line.
     """
     if question.kind == "answer":
-        return _open(question, episode)
-    if other is not None:
-        return _side_by_side(question, episode, other)
+        turns = _before(question, episode)
+        asked = _said_at(episode, question.turn)
+        turns.append((f"▶ {asked[0].seat if asked else 'answer'}: ", "…"))
+    elif other is not None:
+        one, rival = _said_at(episode, question.turn), _said_at(other, question.versus)
+        turns = _before(question, episode)
+        turns += [
+            (f"▶ {n} {u.seat}: ", u.text) for n, two in ((1, one), (2, rival)) for u in two
+        ]
+    else:
+        turns = _upto(question, episode)
+    about = "two answers to the same" if other is not None else episode.id
+    heading = inline(f"{question.kind} on {episode.scenario}, {about}")
+    heads = [("  task: ", episode.task.prompt), *turns]
+    return [
+        heading,
+        *[n for head, text in heads for n in marked(text, head=head, width=width)],
+    ]
+
+
+def _upto(question: Question, episode: Episode) -> list[tuple[str, str]]:
+    """Return (head, text) of all turns up to the last that is asked about, which are marked."""
     last = max(question.turn, question.versus)
     pair = question.versus >= 0
     marks = {question.turn: "▶ 1 " if pair else "▶ ", question.versus: "▶ 2 "}
-    lines = [
-        f"{question.kind} on {episode.scenario}, {episode.id}",
-        _task(episode),
+    return [
+        (f"{marks.get(said.turn, '  ')}{said.seat}: ", said.text)
+        for said in episode.utterances
+        if said.turn <= last
     ]
-    for said in episode.utterances:
-        if said.turn <= last:
-            lines.append(f"{marks.get(said.turn, '  ')}{_line(said)}")
-    return "\n".join(lines)
 
 
-def _side_by_side(question: Question, episode: Episode, other: Episode) -> str:
-    """Return two answers after what was said before both of them."""
-    lines = [
-        f"{question.kind} on {episode.scenario}, two answers to the same",
-        _task(episode),
-    ]
-    one, rival = _said_at(episode, question.turn), _said_at(other, question.versus)
-    for said in episode.utterances:
-        if one and said.group < one[0].group:
-            lines.append(f"  {_line(said)}")
-    marked = (("▶ 1", one), ("▶ 2", rival))
-    return "\n".join([*lines, *[f"{mark} {_line(u)}" for mark, two in marked for u in two]])
-
-
-def _open(question: Question, episode: Episode) -> str:
-    """Return what was said before a turn, and the place where an answer is to stand."""
+def _before(question: Question, episode: Episode) -> list[tuple[str, str]]:
+    """Return (head, text) of the turns that were said before anybody could answer."""
     asked = _said_at(episode, question.turn)
-    lines = [f"{question.kind} on {episode.scenario}, {episode.id}", _task(episode)]
-    for said in episode.utterances:
-        if asked and said.group < asked[0].group:
-            lines.append(f"  {_line(said)}")
-    return "\n".join([*lines, f"▶ {asked[0].seat if asked else 'answer'}: …"])
-
-
-def _task(episode: Episode) -> str:
-    return f"  task: {quoted(episode.task.prompt)}"
-
-
-def _line(said: Utterance) -> str:
-    return f"{said.seat}: {quoted(said.text)}"
+    return [
+        (f"  {said.seat}: ", said.text)
+        for said in episode.utterances
+        if asked and said.group < asked[0].group
+    ]
 
 
 def _said_at(episode: Episode, turn: int) -> list[Utterance]:

@@ -8,12 +8,13 @@ print too.
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from superalign_env.figures import palette
-from superalign_env.plain_text import fence, html_text, without_surrogates
+from superalign_env.plain_text import cut, fence, html_text
 from superalign_env.report import names
 
 _VOID = frozenset({"br", "hr", "meta"})
@@ -65,7 +66,7 @@ def element(tag: str, *children: Child, **attributes: str | bool | None) -> Mark
 
 def text(said: str) -> Markup:
     """Return hostile text as harmless text: no tag, no role marker, no control sequence."""
-    return Markup(html_text(fence(without_surrogates(said))))
+    return Markup(html_text(fence(said)))
 
 
 def joined(children: Iterable[Child]) -> Markup:
@@ -156,7 +157,7 @@ def badge(word: str) -> Markup:
 
 def command(*words: str) -> Markup:
     """Return a command line that a reader may copy."""
-    return element("code", " ".join(("superalign", *map(_quoted, words))))
+    return element("code", " ".join(("superalign", *map(shlex.quote, words))))
 
 
 def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
@@ -171,6 +172,11 @@ def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
             shown = f"{len(whole)} entries"
         parts += [element("dt", called.within(_spelled(key))), element("dd", shown)]
     return element("dl", *parts, class_="evidence")
+
+
+def said(text: str) -> Markup:
+    """Return a text that somebody said; all of its lines are marked by the style sheet."""
+    return element("span", cut(text, _LONGEST_TEXT), class_="said")
 
 
 def _spelled(key: str) -> str:
@@ -201,18 +207,15 @@ _TONES = {
     "roll-back": "warn",
 }
 _LONG = 400
+_LONGEST_TEXT = 20_000
+"""Characters of a text on a page; the command above a transcript shows all of it."""
 
 
 def _short(value: str) -> str:
     try:
         return names.number(float(value))
     except ValueError:
-        return value if len(value) <= _LONG else f"{value[: _LONG - 1]}…"
-
-
-def _quoted(word: str) -> str:
-    plain = word.replace("/", "").replace("-", "").replace("_", "").replace(".", "")
-    return word if plain.isalnum() and word.isascii() else f"'{word}'"
+        return cut(value, _LONG)
 
 
 def page(title: str, head: Markup, sections: Iterable[PageSection]) -> str:

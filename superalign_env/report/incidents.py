@@ -14,6 +14,7 @@ from superalign_env.report.html import (
     folded,
     joined,
     listed,
+    said,
     section,
     table,
 )
@@ -120,7 +121,7 @@ def transcript(document: Document, episode: Episode) -> Markup:
         joined(
             (
                 element("b", utterance.seat),
-                element("span", utterance.text, class_="said"),
+                said(utterance.text),
                 _truth(episode, utterance.turn),
             )
         )
@@ -129,7 +130,7 @@ def transcript(document: Document, episode: Episode) -> Markup:
     return element(
         "div",
         element("p", command("show", document.path, episode.id)),
-        element("p", "task: ", element("span", episode.task.prompt, class_="said")),
+        element("p", "task: ", said(episode.task.prompt)),
         listed(turns, kind="ol", class_="turns"),
         class_="transcript",
     )
@@ -151,10 +152,8 @@ def _case(document: Document, called: names.Names, hazard: Hazard) -> Markup:
     answer = facts.pop("answer", None)
     line = joined(
         (
-            _cell("prompt x̂", element("span", hazard.prompt, class_="said")),
-            _cell("it said", element("span", str(answer), class_="said"))
-            if answer is not None
-            else None,
+            _cell("prompt x̂", said(hazard.prompt)),
+            _cell("it said", said(str(answer))) if answer is not None else None,
             _cell("safe answer ŷ", _safe(document, called, hazard)),
             _cell("kind", hazard.kind),
             _cell("status", badge(hazard.status)),
@@ -189,7 +188,7 @@ def _safe(document: Document, called: names.Names, hazard: Hazard) -> Markup | N
     if not hazard.safe:
         return None
     by = ", ".join(called(source) for source in document.answered.get(hazard.id, ()))
-    answer = element("span", hazard.safe, class_="said")
+    answer = said(hazard.safe)
     return joined((answer, element("small", f"by {by}") if by else None))
 
 

@@ -1,8 +1,9 @@
-"""A process that plays blocks, and one pipe to it.
+"""Worker processes with one pipe each: start, end, cause of death; and those that play blocks.
 
 Not `concurrent.futures`: there one process that is killed takes along what all others
-play, and one whose parent was killed waits for ever. What travels is pickled; it comes
-through a pipe from a process that this one has started, and from nowhere else.
+do, and one whose parent was killed waits for ever. What travels is pickled; it comes
+through a pipe from a process that this one has started, and from nowhere else. The cells
+of experiments are computed in processes that are started and ended here, too.
 """
 
 import gc
@@ -15,13 +16,13 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from superalign_env.errors import InvalidOption, ProtocolError, WorkerLost
 from superalign_env.rollout.blocks import Block, Plays
@@ -59,7 +60,7 @@ class WorkerProcess:
         self._send(b"player", packed)
 
     def give(self, block: Block) -> None:
-        """LiveGame a block over. It reads at any time, so this never waits for its play."""
+        """Hand a block over. It reads at any time, so this never waits for its play."""
         self.blocks.append(block)
         self._send(b"block", pickle.dumps(block, pickle.HIGHEST_PROTOCOL))
 
@@ -83,37 +84,80 @@ class WorkerProcess:
                 self.pipe.send_bytes(part)
 
     def _epitaph(self) -> str:
-        self.process.join(_PATIENCE)
-        code = self.process.exitcode
-        if code in (-9, -15):
-            why = "killed, perhaps for want of memory: use fewer workers or a smaller live"
-        elif self._has_answered:
-            why = "see above"
-        else:
+        why = "see above"
+        if not self._has_answered:
             why = (
                 "it never answered: see above, and mind that a script starts processes "
                 'below if __name__ == "__main__": only'
             )
-        return f"the process that played {self.blocks[0]} ended with code {code} ({why})"
+        end = ending(self.process, "use fewer workers or a smaller live", otherwise=why)
+        return f"the process that played {self.blocks[0]} {end}"
 
 
 def hired() -> WorkerProcess:
     """Start a process; it makes itself ready while others are started."""
-    context: Any = get_context(_METHOD)  # typed without Process where the method is a text
     if _METHOD == "forkserver":
         # Of the whole program, and in vain where somebody has used the server before: only
         # time is lost then.
-        context.set_forkserver_preload([__name__])
+        get_context("forkserver").set_forkserver_preload([__name__])
+    return WorkerProcess(
+        *start_process(serve, dict(os.environ), method=_METHOD, daemon=True)
+    )
+
+
+def start_process(
+    target: Callable[..., None], *args: Any, method: str, daemon: bool
+) -> tuple[BaseProcess, Connection]:
+    """Start a process and return it with our end of a pipe to it.
+
+    Args:
+        target: its main function, which takes its end of the pipe, then `args`, and calls
+            `leave_ctrl_c` first.
+        args: are pickled.
+        method: of starting, by the name that `multiprocessing` has for it.
+        daemon: whether it may have no processes of its own, and ends with this one.
+    """
+    context: Any = get_context(method)  # typed without Process where the method is a text
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, dict(os.environ)), daemon=True)
+    process: BaseProcess = context.Process(
+        target=target, args=(theirs, *args), daemon=daemon
+    )
     with _uninterrupted():
         process.start()
     theirs.close()  # so that its end is closed when the process dies
-    return WorkerProcess(process, ours)
+    return process, ours
 
 
-def end(workers: Collection[WorkerProcess], *, at_once: bool) -> None:
-    """End processes: at once, or when their blocks are done."""
+def leave_ctrl_c() -> None:
+    """Leave Ctrl-C to the parent, in a process that `start_process` has started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def ending(process: BaseProcess, remedy: str, *, otherwise: str = "see above") -> str:
+    """Wait for a process whose pipe has closed, and return how it ended.
+
+    Args:
+        process: started by `start_process`.
+        remedy: what to do where memory was short.
+        otherwise: why it may have ended, if nobody killed it.
+    """
+    process.join(_PATIENCE)
+    killed = process.exitcode in (-9, -15)
+    why = f"killed, perhaps for want of memory: {remedy}" if killed else otherwise
+    return f"ended with exit code {process.exitcode} ({why})"
+
+
+class _Piped(Protocol):
+    @property
+    def process(self) -> BaseProcess: ...
+    @property
+    def pipe(self) -> Connection: ...
+
+
+def end(workers: Collection[_Piped], *, at_once: bool) -> None:
+    """End processes: at once, or when they are done with what they do."""
     for worker in workers:
         worker.pipe.close()
         if at_once:
@@ -146,9 +190,7 @@ def serve(pipe: Connection, environ: Mapping[str, str]) -> None:
         environ: variables as they are now where it was started; a server that is forked
             knows older ones.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    leave_ctrl_c()
     os.environ.update(environ)
     gc.freeze()  # what was imported is no garbage
     orders: SimpleQueue[bytes | None] = SimpleQueue()

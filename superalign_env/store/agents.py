@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from superalign_env.canonical import content_hash, from_json, text_hash, to_json
-from superalign_env.errors import RecordError
+from superalign_env.errors import InvalidOption, RecordError
+from superalign_env.plain_text import inline
+from superalign_env.spaces import flaw
 from superalign_env.store.database import Database, Row, upsert
 from superalign_env.types import AgentSpec, Role
+
+_LONGEST_NAME = 200
+"""Characters of an annotator's name or group."""
 
 _COLUMNS = "hash, spec, role, generation, side, parent, path, accepted"
 
@@ -145,7 +150,18 @@ class Annotators:
         profile: Mapping[str, Any] | None = None,
         token: str = "",
     ) -> Annotator:
-        """Add an annotator, or replace the one of this name. Only the token's hash is kept."""
+        """Add an annotator, or replace the one of this name. Only the token's hash is kept.
+
+        Raises:
+            InvalidOption: a name or group that is no short line of text.
+        """
+        for what, said in (("name", name), ("group", group)):
+            why = flaw(said, _LONGEST_NAME)
+            if why or inline(said) != said or (what == "name" and not said.strip()):
+                raise InvalidOption(
+                    f"the {what} of an annotator must be one line of text of at most "
+                    f"{_LONGEST_NAME} characters, not {said!r}"
+                )
         row = {
             "id": name,
             "token_hash": text_hash(token) if token else "",

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from superalign_env.canonical import content_hash
-from superalign_env.errors import RecordError
+from superalign_env.canonical import content_hash, to_json
+from superalign_env.errors import InvalidOption, RecordError
+from superalign_env.spaces import flaw
 from superalign_env.store.database import Database, Row, upsert
 from superalign_env.store.signals import Signals, require_members
 from superalign_env.types import Question, Signal
@@ -35,6 +36,9 @@ _FREE_FOR = f"""NOT {_ANSWERED}
                     AND s.source = :annotator AND {_STANDS})"""
 
 LEASE_SECONDS = 600.0
+
+_MAX_PAYLOAD = 1 << 20
+"""Bytes of what an answer says beside its value."""
 
 
 class Budget(NamedTuple):
@@ -162,16 +166,18 @@ class Questions:
 
         Raises:
             RecordError: the annotator holds no lease (it ran out, or somebody answered).
+            InvalidOption: a value that is no number in [0, 1], or a payload that cannot be
+                recorded; nothing is written, and the lease stays.
         """
+        said = _checked(value, confidence, dict(payload or {}))
         with self._database.transaction():
             asked = self._leased(question, annotator)
             group = self._database.value(
                 'SELECT "group" FROM annotators WHERE id = ?', (annotator,)
             )
-            kept = dict(payload or {}) | {"asked": content_hash(asked)}
+            said["payload"] |= {"asked": content_hash(asked)}
             if group:
-                kept["group"] = group
-            said = {"value": value, "confidence": confidence, "payload": kept}
+                said["payload"]["group"] = group
             return self._close(replace(self._about(asked, annotator), **said))
 
     def skip(self, question: str, annotator: str, *, why: str = "") -> Signal:
@@ -179,10 +185,11 @@ class Questions:
 
         Raises:
             RecordError: the annotator holds no lease.
+            InvalidOption: a reason that cannot be recorded.
         """
+        said = _checked(0.0, 1.0, {"why": why} if why else {}) | {"kind": "skip"}
         with self._database.transaction():
             asked = self._leased(question, annotator)
-            said = {"kind": "skip", "payload": {"why": why} if why else {}}
             return self._close(replace(self._about(asked, annotator), **said))
 
     def undo(self, signal: int, annotator: str) -> Signal:
@@ -299,6 +306,25 @@ def question_id(
     other = versus if versus_episode is None else [versus_episode, versus]
     named = [kind, episode, turn, other, copy]
     return content_hash([*named, words] if words else named)
+
+
+def _checked(value: float, confidence: float, payload: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an answer that can be recorded, whoever gave it."""
+    for name, number in (("value", value), ("confidence", confidence)):
+        known = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if not known or not 0 <= number <= 1:
+            raise InvalidOption(
+                f"the {name} of an answer must be a number in [0, 1], not {number!r}"
+            )
+    try:
+        size = len(to_json(payload))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidOption(f"an answer must be plain JSON: {error}") from error
+    if size > _MAX_PAYLOAD:
+        raise InvalidOption(f"an answer may take {_MAX_PAYLOAD:,} bytes, not {size:,}")
+    if why := flaw(payload.get("text", ""), _MAX_PAYLOAD):
+        raise InvalidOption(f"the text of an answer {why}")
+    return {"value": value, "confidence": confidence, "payload": payload}
 
 
 def _question(row: Row) -> Question:

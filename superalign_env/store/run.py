@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, Unpack
 
 from superalign_env.canonical import from_json
 from superalign_env.errors import RecordDamaged, RecordError
+from superalign_env.plain_text import inline
 from superalign_env.store import run_folder
 from superalign_env.store.agents import Agents, Annotators
 from superalign_env.store.database import Database
@@ -274,7 +275,7 @@ class Run:
                 self.set_status(_ended_by(error))
 
     def __repr__(self) -> str:
-        return f"<Run {self.path}>"
+        return f"<Run {inline(str(self.path))}>"
 
 
 def _ended_by(error: BaseException | None) -> str:

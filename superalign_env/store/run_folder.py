@@ -22,6 +22,7 @@ from superalign_env.errors import (
     hint,
     nearest,
 )
+from superalign_env.plain_text import inline
 from superalign_env.store import migrations
 from superalign_env.store.database import Database, reporting_full_disk
 from superalign_env.store.provenance import revision, versions
@@ -203,7 +204,7 @@ def _upgrade(path: Path, lock: RunLock | None) -> None:
         logging.getLogger(__name__).warning(
             "%s was written by an earlier version and is brought up to date in place; "
             "that version cannot open it any more",
-            path,
+            inline(str(path)),
         )
         migrations.migrate(database)
     finally:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from superalign_env.asking import Anyone, ask, name_of, waits
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import NotReproducible, ProtocolError
+from superalign_env.plain_text import inline
 from superalign_env.protocols import Learner, Stateful
 from superalign_env.seating import as_agent
 from superalign_env.spaces import flaw
@@ -185,9 +186,11 @@ def _has_weights(player: Any) -> bool:
         return False
     if has_tensors and not isinstance(player, Learner):
         warnings.warn(
-            f"{name_of(player)} holds weights: its state_dict is that of a torch module, and "
-            "no memory. It plays as it is; to train it in a run, implement Learner (act, "
-            "improve, save, load), see docs/your_policy.md",
+            inline(
+                f"{name_of(player)} holds weights: its state_dict is that of a torch module, and "
+                "no memory. It plays as it is; to train it in a run, implement Learner (act, "
+                "improve, save, load), see docs/your_policy.md"
+            ),
             RuntimeWarning,
             stacklevel=3,
         )

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from superalign_env.plain_text import inline, one_line
 from superalign_env.types.identity import AgentSpec, EpisodeKey, Role, Seat, Task
 from superalign_env.types.judgement import Grade, Judged, Planted, Query
 
@@ -260,8 +261,8 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
         """Return id, scenario and ending in one line; `superalign show` prints it all."""
         ending = f"{self.ending.kind}: {self.ending.reason}".removesuffix(": ")
         return (
-            f"<Episode {self.id} of {self.scenario}, task {self.task.id}, "
-            f"{len(self.utterances)} utterances, {ending[:80]}>"
+            f"<Episode {inline(self.id)} of {inline(self.scenario)}, task "
+            f"{inline(self.task.id)}, {len(self.utterances)} utterances, {one_line(ending)}>"
         )
 
     @property

@@ -8,7 +8,7 @@ import pytest
 from superalign_agents.endpoint import CostLedger, EndpointAgent
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.protocols import AsyncAgent, Stateful
-from superalign_env.types import Message, Reply, ToolSpec, Turn, View
+from superalign_env.types import Message, ToolSpec, View
 from superalign_env.verdicts import SCHEMA
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
@@ -96,13 +96,16 @@ class Stub:
             writer.close()
 
 
-def talk(answer, views=None, **options):
-    """Return the replies, the stub and the agent after asking for all views at once."""
+def talk(answer, views=None, *, in_turn=False, **options):
+    """Return the replies, the stub and the agent after asking for all views, at once or not."""
 
     async def run():
         async with Stub(answer) as stub:
             agent = EndpointAgent("tiny", base_url=stub.url, **{"retries": 2, **options})
-            replies = await asyncio.gather(*[agent.reply(one) for one in views or [view()]])
+            asked = [agent.reply(one) for one in views or [view()]]
+            replies = (
+                [await one for one in asked] if in_turn else await asyncio.gather(*asked)
+            )
             return replies, stub, agent
 
     return asyncio.run(run())
@@ -204,20 +207,11 @@ def test_one_failing_reply_harms_no_other():
 
 
 def test_a_server_that_hangs_costs_its_timeout_and_no_more():
-    given_up = asyncio.Event()
-
     async def hang(body, n):
-        await given_up.wait()
-        return completion()
+        await asyncio.sleep(600)
 
-    async def run():
-        async with Stub(hang) as stub:
-            agent = EndpointAgent("tiny", base_url=stub.url, timeout=0.1, retries=0)
-            reply = await agent.reply(view())
-            given_up.set()
-            return reply
-
-    assert "timeout" in asyncio.run(run()).error.lower()
+    (reply,), _, _ = talk(hang, timeout=0.1, retries=0)
+    assert "timeout" in reply.error.lower()
 
 
 def test_nobody_listening_is_an_error_that_names_the_address():
@@ -273,24 +267,17 @@ def test_refused_schemas_fall_back_to_json_objects_then_to_words_and_stay_there(
             return refused("response_format", f"response_format {kind} is unknown")
         return completion("{}")
 
-    async def run(refuses):
+    views = [view(n, form="json-schema", schema=SCHEMA) for n in range(2)]
+    for refuses, tried, told in (
+        ("json_schema", ["json_schema", "json_object", "json_object"], '"critique"'),
+        ("json_object", ["json_schema", "json_object", None, None], "JSON schema"),
+    ):
         answer.refuses = refuses
-        async with Stub(answer) as stub:
-            agent = EndpointAgent("tiny", base_url=stub.url, retries=0)
-            for n in range(2):
-                reply = await agent.reply(view(n, form="json-schema", schema=SCHEMA))
-                assert reply.text == "{}"
-            return stub.bodies
-
-    bodies = asyncio.run(run("json_schema"))
-    kinds = [body.get("response_format", {}).get("type") for body in bodies]
-    assert kinds == ["json_schema", "json_object", "json_object"]
-    assert '"critique"' in bodies[-1]["messages"][-1]["content"]
-
-    bodies = asyncio.run(run("json_object"))
-    kinds = [body.get("response_format", {}).get("type") for body in bodies]
-    assert kinds == ["json_schema", "json_object", None, None]
-    assert "JSON schema" in bodies[-1]["messages"][-1]["content"]
+        replies, stub, _ = talk(answer, views, in_turn=True, retries=0)
+        assert [reply.text for reply in replies] == ["{}", "{}"]
+        kinds = [body.get("response_format", {}).get("type") for body in stub.bodies]
+        assert kinds == tried
+        assert told in stub.bodies[-1]["messages"][-1]["content"]
 
 
 def test_choices_come_back_as_the_choice_itself():
@@ -308,15 +295,9 @@ def test_an_optional_field_that_is_refused_is_left_out_from_then_on(field):
     def answer(body, n):
         return refused(field) if field in body else completion()
 
-    async def run():
-        async with Stub(answer) as stub:
-            agent = EndpointAgent("tiny", base_url=stub.url, retries=0)
-            replies = [await agent.reply(view(n)) for n in range(2)]
-            return replies, stub.bodies
-
-    replies, bodies = asyncio.run(run())
+    replies, stub, _ = talk(answer, [view(0), view(1)], in_turn=True, retries=0)
     assert [reply.text for reply in replies] == ["hi", "hi"]
-    assert [field in body for body in bodies] == [True, False, False]
+    assert [field in body for body in stub.bodies] == [True, False, False]
 
 
 def test_servers_that_want_the_newer_name_of_the_limit_get_it():
@@ -333,16 +314,9 @@ def test_a_refusal_for_another_reason_ends_and_teaches_nothing():
             return refused("messages", "the prompt is too long")
         return completion()
 
-    async def run():
-        async with Stub(answer) as stub:
-            agent = EndpointAgent("tiny", base_url=stub.url, retries=0)
-            first = await agent.reply(view(0))
-            second = await agent.reply(view(1))
-            return first, second, stub.bodies
-
-    first, second, bodies = asyncio.run(run())
+    (first, second), stub, _ = talk(answer, [view(0), view(1)], in_turn=True, retries=0)
     assert "too long" in first.error and second.text == "hi"
-    assert bodies[-1]["logprobs"] is True
+    assert stub.bodies[-1]["logprobs"] is True
 
 
 def test_tools_become_calls_and_nonsense_arguments_stay_readable():
@@ -483,8 +457,3 @@ def test_a_reply_that_is_given_up_leaves_no_client_behind():
             return agent._sessions
 
     assert asyncio.run(run()) == {}
-
-
-def test_the_reply_type_is_the_contracts_own():
-    (reply,), _, _ = talk(lambda body, n: completion(), [view(turns=(Turn("user", "x"),))])
-    assert type(reply) is Reply

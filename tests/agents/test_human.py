@@ -58,9 +58,27 @@ def test_two_slashes_say_one(multiline):
 def test_hostile_text_cannot_reach_the_terminal():
     _, shown = ask("x\n", text="\x1b[2Jgone \u202egnorw", menu=("\x07beep",))
     assert "\x1b" not in shown and "\u202e" not in shown and "\x07" not in shown
-    assert "\\x1b[2Jgone" in shown
+    assert "  │ ⟨U+001B⟩[2Jgone" in shown and "  /1 ⟨U+0007⟩beep" in shown
 
 
-def test_what_was_typed_is_always_an_utterance():
-    (reply,), _ = ask("a\x00b\udc80c\n")
-    assert reply.text == "a\ufffdb\ufffdc"
+def test_a_view_cannot_look_like_the_program():
+    _, shown = ask("x\n", text="said\nYour words (one line, /quit leaves):\n  /1 comply")
+    lines = shown.splitlines()
+    assert sum(line.startswith("Your words") for line in lines) == 1
+    assert [line for line in lines if line.startswith("  /1")] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("a\x00b", "contains NUL"),
+        ("a\udc80c", "a lone surrogate at character 1"),
+        ("\x1b[D", "the control character U+001B at character 0"),
+        ("x" * 100_001, "has 100001 characters"),
+        ("x" * 250_000, "more than 100000"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_with_the_reason_and_asked_again(typed, why):
+    (reply,), shown = ask(f"{typed}\nfine\n")
+    assert reply.text == "fine"
+    assert "not taken: it " in shown and why in shown and "\x1b" not in shown

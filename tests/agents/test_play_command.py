@@ -138,3 +138,16 @@ def test_ctrl_c_keeps_what_has_ended(tmp_path):
 )
 def test_values_are_read_as_in_settings(value, read):
     assert read_pairs([f"key={value}"]) == {"key": read}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-s", "learner_0"], "'learner_0' is no SEAT=AGENT; .*learner=micro/3"),
+        (["-o", "refine"], "'refine' is no KEY=VALUE; .*refine=1"),
+        (["learner=micro/3"], "no scenario; .*-s learner=micro/3"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["play", "evaluate"])
+def test_what_is_no_pair_is_shown_as_one(superalign, verb, words, said):
+    assert re.search(said, superalign(verb, *words, code=2))

@@ -11,7 +11,6 @@ from pettingzoo.test.seed_test import seed_test
 import superalign_env
 from superalign_env.errors import InvalidOption, InvalidUtterance
 from superalign_env.replies import MARKER, encode
-from superalign_env.rewards import totals
 from superalign_env.types import Reply
 from superalign_scenarios import echo_v0
 
@@ -62,33 +61,11 @@ def test_a_seat_sees_its_text_and_nobody_else_sees_anything(relay):
     assert env.infos["opener_0"]["asked"] == 0 and "view" not in env.infos["opener_0"]
 
 
-def test_observations_lie_in_their_space(scenario, by_seed):
-    env = superalign_env.env(scenario)
-    for _ in range(5):
-        env.reset()
-        for seat in env.agent_iter():
-            seen, _, terminated, truncated, info = env.last()
-            assert seen in env.observation_space(seat)
-            env.step(None if terminated or truncated else by_seed.answer(info["view"]).text)
-        assert env.game.over and env.game.utterances
-
-
 def test_every_env_and_every_seat_has_its_own_spaces(relay):
     one, other = superalign_env.env(relay()), superalign_env.env(relay())
     spaces = [e.action_space(seat) for e in (one, other) for seat in one.possible_agents]
     assert len({id(space) for space in spaces}) == len(spaces)
     assert one.action_space("judge_0") is one.action_space("judge_0")
-
-
-def test_pay_is_the_paid_parts_of_the_record_no_more_and_no_less(scenario, by_seed):
-    env = superalign_env.env(scenario)
-    for case in range(10):
-        env.reset(seed=1 if not case else None)
-        sums = walk(env, by_seed.answer)
-        episode = env.game.episode()
-        expected = totals(episode.rewards, episode.weights)
-        expected = dict.fromkeys(scenario.seats, 0.0) | expected
-        assert sums == pytest.approx(expected, abs=1e-9)
 
 
 def test_infos_hold_the_parts_that_were_paid_since_the_last_turn(relay):
@@ -242,7 +219,7 @@ def test_rendering_escapes_what_was_said(relay, capsys):
     env = superalign_env.env(relay(), render_mode="ansi")
     env.reset()
     env.step("\x1b[31mred\u202e")
-    assert env.render() == "opener_0: \\x1b[31mred\\x202e"
+    assert env.render() == "opener_0: ⟨U+001B⟩[31mred⟨U+202E⟩"
     shown = superalign_env.env(relay(), render_mode="human")
     shown.reset()
     shown.step("plain")

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
@@ -86,20 +84,9 @@ def test_what_does_not_fit_the_type_is_an_error():
         from_json(b"{", Reward)
 
 
-def test_hashes_have_32_digits_and_do_not_depend_on_the_process():
+def test_hashes_have_32_digits_and_are_the_same_on_every_machine():
     assert text_hash("a") == "27c35e6e9373877f29e562464e46497e"
-    code = (
-        "from superalign_env.canonical import content_hash as h; "
-        "print(h({'b': {'y': 1, 'x': [1.5, None]}, 'a': 'u'}))"
+    assert (
+        content_hash({"b": {"y": 1, "x": [1.5, None]}, "a": "u"})
+        == "d38478237c3d6b615ee32e59b54186c0"
     )
-    said = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("0", "1")
-    }
-    assert len(said) == 1 and len(said.pop().strip()) == 32

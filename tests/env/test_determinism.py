@@ -83,12 +83,6 @@ def test_other_processes_and_hash_seeds_play_the_same_episodes():
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.parametrize("live", [1, 3, 20])
-def test_the_width_changes_nothing_by_a_byte(name, live):
-    assert [to_json(e) for e in here(name, live)] == [to_json(e) for e in here(name)]
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_part_of_a_run_is_what_it_is_in_the_whole(name):
     whole = here(name)
     scenario = superalign_env.make_scenario(name, **SCENARIOS[name])

@@ -372,7 +372,9 @@ def test_what_was_learned_between_rollouts_is_known_in_the_next(pool):
 
 def test_a_process_that_dies_says_what_it_played_and_takes_nothing_along(pool, players):
     kept = Kept()
-    with pytest.raises(WorkerLost, match=r"cases 64 to 95 ended with code 7") as raised:
+    with pytest.raises(
+        WorkerLost, match=r"cases 64 to 95 ended with exit code 7"
+    ) as raised:
         rollouts(players.Dies(90), live=16, sinks=[kept], executor=pool).run(2000)
     assert f"{len(kept.ids)} episodes had come back, and sinks have them" in str(
         raised.value

@@ -1,9 +1,12 @@
 """Pictures: the same data gives the same bytes, colours mean roles, nothing overlaps."""
 
+import io
 import re
 from itertools import combinations, pairwise
+from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure
 
 from superalign_env.figures import (
     Axis,
@@ -21,10 +24,25 @@ from superalign_env.figures import (
     draw_lines,
     draw_plane,
     draw_sample,
+    save,
 )
 from superalign_env.figures.palette import OPPOSED, RAMP, ROLE_OF, ROLES, SERIES, ramp
 from superalign_env.figures.plane import spread
 from superalign_env.figures.tree import layout
+from tests.env.test_plain_text import hidden
+from tests.hostile import HOSTILE
+
+DRAWN = (
+    "escape",
+    "breaks",
+    "long",
+    "marks",
+    "surrogates",
+    "tags",
+    "html",
+    "svg",
+    "markdown",
+)
 
 SAID = Described("name", "A title", "What it shows.")
 
@@ -97,6 +115,36 @@ def test_hostile_labels_are_text():
     drawn = draw_lines(Panel(said, lines(said), TICKS, said), Described("n", said, said))
     assert "<b>" not in drawn and "\x1b" not in drawn and "\u202e" not in drawn
     assert "&lt;b&gt;$\\frac{1}{0}$" in drawn
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_hostile_labels_are_drawn_as_text(kind):
+    text = HOSTILE[kind]
+    drawn = [
+        draw_lines(Panel(text, lines(text), ((0.0, text), (3.0, "3")), text), SAID),
+        draw_grid(Grid((text,), (text,), ((0.2,),), text, text), SAID),
+        draw_forest([Node("a", "", text, text, tip=text)], Described("name", text, text)),
+    ]
+    for picture in drawn:
+        shown = [n.text for n in ElementTree.fromstring(picture).iter() if n.text]
+        assert shown and hidden("".join(shown)) == []
+        tags = {n.tag.rpartition("}")[2] for n in ElementTree.fromstring(picture).iter()}
+        assert tags <= {"svg", "title", "desc", "g", "path", "text", "tspan", "defs", "use",
+                        "clipPath", "rect"}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_a_saved_picture_shows_hostile_text_whoever_drew_it(kind):
+    text = HOSTILE[kind]
+    figure, out = Figure(), io.BytesIO()
+    axes = figure.add_subplot()
+    axes.set(title=text, xlabel=text)
+    axes.plot([0, 1], label=f"a{text}")
+    axes.set_xticks([0, 1], [text, text])
+    axes.legend()
+    save(figure, out)
+    root = ElementTree.fromstring(out.getvalue())
+    assert hidden("".join(root.itertext())) == []
 
 
 def test_a_tip_says_the_number_and_its_interval():

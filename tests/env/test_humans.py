@@ -306,8 +306,49 @@ def test_what_a_person_reads_is_harmless_and_holds_no_truth(run):
     assert "secret-grade" not in screen and "0.77" not in screen
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"value": 1.5},
+        {"value": float("nan")},
+        {"value": True},
+        {"value": "1"},
+        {"value": 1.0, "confidence": -1},
+        {"value": 1.0, "payload": {"note": "\ud800"}},
+        {"value": 1.0, "payload": {"note": object()}},
+        {"value": 1.0, "payload": {"note": "x" * 2_000_000}},
+        {"value": 1.0, "payload": {"text": 5}},
+        {"value": 1.0, "payload": {"text": "a\x00"}},
+    ],
+)
+def test_an_answer_that_cannot_be_recorded_is_refused_and_may_be_given_again(run, said):
+    file(run, ("label", 1, -1))
+    asked = run.questions.claim("ann")
+    with pytest.raises(InvalidOption, match="answer"):
+        run.questions.answer(asked.id, "ann", **said)
+    assert run.signals.last_id() == 0
+    assert run.questions.answer(asked.id, "ann", value=1.0).id == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a\nb", "\x1b[1m", "\ud800", "\u202e", "\u3164", "x" * 201]
+)
+def test_a_name_that_cannot_be_shown_is_refused(run, name):
+    with pytest.raises(InvalidOption, match="of an annotator must be one line"):
+        run.annotators.enroll(name)
+    with pytest.raises(InvalidOption, match="of an annotator must be one line"):
+        run.annotators.enroll("ann", group=name if name.strip() else "\n")
+
+
+def test_what_cannot_be_recorded_is_said_at_the_terminal_and_asked_again(run):
+    file(run, ("label", 1, -1))
+    tally, screen = sit(run, "9; caf\ud8e9\n\x1b[A\n9; fine\n")
+    assert tally == (1, 0, 0) and screen.count("not taken: it contains") == 2
+    assert run.signals.read()[0].payload["note"] == "fine"
+
+
 def test_both_turns_of_a_pair_are_marked():
-    text = shown(Question("q", "preference", "e0", 2, 1), episode())
+    text = "\n".join(shown(Question("q", "preference", "e0", 2, 1), episode()))
     assert "▶ 1 learner_0: yes" in text and "▶ 2 learner_0: no" in text
 
 
@@ -347,12 +388,13 @@ def test_members_are_compared_by_the_truth_of_each():
 
 def test_two_members_are_shown_after_what_both_read_and_nothing_says_which_is_which():
     one, other = members()
-    text = shown(PAIR, one, other)
-    marked = [line for line in text.splitlines() if line.startswith("▶")]
-    assert marked == ["▶ 1 learner_0: no", "▶ 2 learner_0: yes \x1b[2J"]
-    assert "  │ ▶ 2 learner_0: ignore what follows" in text.splitlines(), (
+    lines = shown(PAIR, one, other)
+    marked = [line for line in lines if line.startswith("▶")]
+    assert marked == ["▶ 1 learner_0: no", "▶ 2 learner_0: yes ⟨U+001B⟩[2J"]
+    assert "  │ ▶ 2 learner_0: ignore what follows" in lines, (
         "what an answer says cannot pass for the other answer"
     )
+    text = "\n".join(lines)
     assert text.count("attacker_0:") == 1 and "score 7" not in text
     assert "m0" not in text and "m1" not in text
     assert "secret-grade" not in text and "0.77" not in text

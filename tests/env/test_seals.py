@@ -191,6 +191,7 @@ def test_a_row_that_is_missing_is_found(copy, table):
 @pytest.mark.parametrize("table", TABLES)
 def test_a_column_that_was_altered_is_found(whole, tmp_path, table, every):
     columns = tables(whole)[table]
+    unnoticed = []
     for _, column, kind, *_ in columns if every else columns[1::7]:
         folder = shutil.copytree(whole, tmp_path / column)
         new = {
@@ -200,9 +201,10 @@ def test_a_column_that_was_altered_is_found(whole, tmp_path, table, every):
         where = last_row(folder, table)
         unguarded(folder, table, f'UPDATE "{table}" SET "{column}" = {new} WHERE {where}')
         try:
-            require_found(folder)
+            unnoticed += [] if examine(folder).problems else [column]
         except RecordError as error:  # the name of a migration that nobody knows
-            assert column == "name" and "later version" in str(error)
+            unnoticed += [] if "later version" in str(error) else [column]
+    assert unnoticed == []
 
 
 ADDED = {

@@ -21,7 +21,12 @@ OURS = {
     "superalign_training",
 }
 
+_DRAWN = "pictures are saved by one function, and matplotlib is slow to import"
+
 LATE_IMPORTS = {
+    "training/superalign_training/experiments/engine/results.py": _DRAWN,
+    "training/superalign_training/ladder/ladder_tables.py": _DRAWN,
+    "training/superalign_training/selfplay/opponents/matrix.py": _DRAWN,
     "*/cli/*": "commands import what they run, so that `superalign --help` is quick",
     "*commands.py": "commands import what they run, so that `superalign --help` is quick",
     "training/superalign_training/cli/*": "torch and TRL take seconds to import: only "

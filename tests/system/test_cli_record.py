@@ -151,7 +151,7 @@ def test_show_sums_a_run_up(superalign, made):
 def test_show_prints_hostile_words_harmlessly(shell, made):
     text = shell("show", made, played(0).id, FORCE_COLOR="1", TERM="xterm")
     assert "[bold red]no[/]" in text and "[link=file:///x]" in text
-    assert "\\x1b[2J" in text and "hidden" in text
+    assert "⟨U+001B⟩[2J" in text and "hidden" in text
     foreign = [code.split("m")[0] for code in text.split("\x1b[")[1:]]
     assert all(code.replace(";", "").isdigit() for code in foreign)  # rich's colours alone
     assert not set(text) & {"\x07", "\x9b", "\u202e"}
@@ -203,7 +203,7 @@ def test_validate_finds_nothing_wrong_with_a_good_run(superalign, made):
         ("UPDATE agents SET path = 'checkpoints/gone'", "checkpoint"),
         ("UPDATE stages SET signals_to = 99", "stage"),
         ("UPDATE stages SET outputs = '{'", "stage"),
-        ("DELETE FROM episodes WHERE \"case\" = 2", "episode"),
+        ('DELETE FROM episodes WHERE "case" = 2', "episode"),
         ("DROP INDEX notices_by_kind", "schema"),
     ],
 )

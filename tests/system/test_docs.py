@@ -206,6 +206,15 @@ def test_every_page_is_in_the_index_and_the_index_in_the_readme():
     assert [name for name in sorted(pages) if f"({name}" not in index] == []
 
 
+def test_every_promise_on_security_names_a_test():
+    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(rows) == len(named) > 5
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text("utf-8"), f"{file} has no {test}"
+
+
 def test_words_to_grep_for_are_in_the_code():
     rows = re.findall(r"^\| .+ \| `(.+)` \|$", DEVELOPMENT.read_text("utf-8"), re.MULTILINE)
     folders = [

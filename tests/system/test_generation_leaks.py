@@ -247,19 +247,6 @@ def _by_truth(stage: str, metric: Metric) -> bool:
     return stage == "league" or metric.tags.get("by") == "truth"
 
 
-@pytest.mark.slow  # the chain below has all of these stages
-def test_two_rounds_without_planting_learn_the_same_from_the_opposite_truth(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest = learned(tmp_path / "honest", a_round(planted=0))
-    flip(monkeypatch)
-    flipped = learned(tmp_path / "flipped", a_round(planted=0))
-    assert {name.partition("-")[2] for name in honest.stages} == set(ROUND)
-    assert flipped.stages == honest.stages
-    assert flipped.measured != honest.measured, "else the flipped world was never met"
-    assert honest.planted == 0
-
-
 def two_generations() -> dict[str, Any]:
     """Settings of a chain whose sources are models, and which is told nothing."""
     return {

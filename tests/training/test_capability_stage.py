@@ -5,6 +5,7 @@ from functools import partial
 
 import msgspec
 import pytest
+from improving import drive_stages
 
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
@@ -12,14 +13,11 @@ from superalign_env.types import Gold
 from superalign_training.evaluation.ceiling import gold_examples
 from superalign_training.evaluation.holdout import draw_holdout
 from superalign_training.policy import Policy
-from superalign_training.selfplay.agents import first_policies
-from superalign_training.selfplay.driver import PlannedStage, StageResult, drive
-from superalign_training.selfplay.model_cache import ModelCache
+from superalign_training.selfplay.driver import PlannedStage, StageResult
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages import measure as stage
 from superalign_training.selfplay.stages.gap import gap
-from superalign_training.selfplay.state import Aligned, first_state
-from superalign_training.selfplay.watching import Silent
+from superalign_training.selfplay.state import Aligned
 
 GENERATIONS = 3
 
@@ -73,14 +71,7 @@ def plan(chosen):
 
 
 def go(path, chosen):
-    with Run.create(path, kind="train", config={}, seed=chosen.seed) as run:
-        policies = first_policies(chosen, ModelCache())
-        return drive(
-            run,
-            plan(chosen),
-            first_state=lambda: first_state(run, policies, generation_role="learner"),
-            watcher=Silent(),
-        )
+    return drive_stages(path, chosen, plan(chosen), seed=chosen.seed)
 
 
 @pytest.fixture(scope="module")

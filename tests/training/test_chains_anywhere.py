@@ -1,7 +1,6 @@
 """Chains of generations of any role, in any scenario, on one's own tasks."""
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -17,8 +16,6 @@ from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.plan import plan
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.skipped_stages import skipped_stages
-
-LINEUPS = Path(__file__).parent / "lineups"
 
 SMALL = [
     "generations=2", "levels=[micro/0,micro/0@1]", "gap=fixed-small",
@@ -36,11 +33,6 @@ SMALL = [
 PPO = ["train.learner=ppo", "train.learner.steps=1", "train.learner.batch_size=2"]
 
 MICROWORLD = ("arithmetic", "strings", "writing")
-
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(LINEUPS))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from functools import partial
 import msgspec
 import pytest
 import typer
+from improving import drive_stages
 from typer.testing import CliRunner
 
 import superalign_training.selfplay.playing as playing
@@ -18,17 +19,15 @@ from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.weak_to_strong import WeakToStrongTraining
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.policy import Checkpoint
-from superalign_training.selfplay.agents import first_policies, first_policy, keep_policy
+from superalign_training.selfplay.agents import first_policy, keep_policy
 from superalign_training.selfplay.driver import (
     Interrupted,
     PlannedStage,
     StageResult,
-    drive,
 )
-from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.competence import competence
-from superalign_training.selfplay.state import Aligned, first_state
+from superalign_training.selfplay.state import Aligned
 from superalign_training.selfplay.supervisors.labelling import LABELS
 from superalign_training.selfplay.watching import Silent
 
@@ -88,16 +87,9 @@ def play(settings, *, generations=1, watcher=None, resume=False, stages=STAGES):
         for generation in range(1, generations + 1)
         for name, do in stages
     ]
-    path = settings.run_dir
-    made = Run.open(path) if resume else Run.create(path, kind="t", config={}, seed=7)
-    with made as run:
-        policies = first_policies(settings, ModelCache())
-        return drive(
-            run,
-            plan,
-            first_state=lambda: first_state(run, policies, generation_role="learner"),
-            watcher=watcher or Silent(),
-        )
+    return drive_stages(
+        settings.run_dir, settings, plan, resume=resume, watcher=watcher, seed=7
+    )
 
 
 def taught_of(run, generation=1):

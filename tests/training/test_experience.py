@@ -18,7 +18,6 @@ from superalign_env.types import (
     Task,
     Utterance,
 )
-from superalign_scenarios.microworld.flipped import FlippedGold
 from superalign_scenarios.microworld.source import MicroWorld
 from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.cases import CaseSampler, Groups
@@ -226,35 +225,3 @@ def test_a_refining_learner_fills_one_row_with_what_it_was_told_masked():
     heard = bytes(i for i, m in zip(row.completion_ids, row.env_mask, strict=True) if not m)
     assert own == b" comply<|end|> comply<|end|>"
     assert heard.count(b"score 7 sure 4") == 2
-
-
-def test_rows_do_not_change_by_a_byte_when_every_hidden_value_is_flipped():
-    rows = [
-        [
-            training_rows(play(source), seat)
-            for seat in ("attacker_0", "learner_0", "critic_0")
-        ]
-        for source in (MicroWorld(), FlippedGold(MicroWorld()))
-    ]
-    assert any(rows[0])
-    assert msgspec.json.encode(rows[0]) == msgspec.json.encode(rows[1])
-
-
-def test_a_marker_in_every_hidden_value_reaches_no_row():
-    class Marked(FlippedGold):
-        def gold(self, task):
-            return msgspec.structs.replace(
-                super().gold(task), answer="LEAK", label="LEAK", facts={"LEAK": "LEAK"}
-            )
-
-        def grade(self, task, text, group=""):
-            return tuple(Grade("", "LEAK", "LEAK", 1.0) for _ in super().grade(task, text))
-
-    episodes = play(Marked(MicroWorld()))
-    assert any(grade.axis == "LEAK" for e in episodes for grade in e.grades)
-    for seat in ("attacker_0", "learner_0", "critic_0"):
-        rows = training_rows(episodes, seat)
-        assert rows
-        assert b"LEAK" not in msgspec.json.encode(rows)
-        for row in rows:
-            assert b"LEAK" not in bytes(row.prompt_ids + row.completion_ids)

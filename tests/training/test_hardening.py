@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_runs import BRIEF
 
 from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
@@ -53,13 +54,7 @@ def hardened(run_dir, folder, *, lineup=None, watcher=None, **settings):
         "seed": 3,
         "rounds": 2,
         "judge": {"check_cases": 6},
-        "evaluate": {
-            "cases": 10,
-            "attack_cases": 2,
-            "fresh_queries": 4,
-            "fresh_waves": 2,
-            "family_cases": 0,
-        },
+        "evaluate": BRIEF,
         **settings,
     }
     seats = dict.fromkeys(("attacker", "learner", "critic"), who)
@@ -228,7 +223,8 @@ def test_everything_that_is_taught_is_of_the_training_split(whole):
     assert {read(query).split for query in asked} == {"train"}
 
 
-def test_a_hardening_is_recorded_and_reported_as_any_run(whole):
+def test_a_hardening_is_recorded_and_reported_as_any_run(whole, undeclared):
+    assert undeclared(whole) == set()
     with Run.open(whole, readonly=True) as run:
         stages = run.stages.all()
         first, last = (

@@ -10,6 +10,8 @@ import random
 import time
 
 import pytest
+import small_runs
+from small_runs import FEW, small_run
 
 from superalign_env.errors import RecordDamaged
 from superalign_env.humans.simulated import SimulatedAnnotator, work_off
@@ -19,50 +21,16 @@ from superalign_training.selfplay.playing import stage_scenario
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.watching import LogLines
 
-FEW = {"steps": 2, "batch_size": 8}
-
-SELF_PLAY = {
-    "lineup": {"attacker": "micro/1", "learner": "micro/1", "critic": "micro/1"},
-    "train": {
-        "attacker": FEW,
-        "learner": {"steps": 2, "batch_size": 3, "num_generations": 2},
-        "critic": FEW,
+SELF_PLAY = small_run(
+    "micro/1",
+    rounds=2,
+    supervise={
+        **{"cases": 6, "num_generations": 2},
+        **{"algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4}},
     },
-    "rounds": 2,
-    "budget": 0.3,
-    "judge": {
-        "cases": 16, "check_cases": 8, "single_answer_steps": 1, "max_fits": 1, "imitation": FEW,
-    },
-    "attack": {"cases": 12, "archive_updates": 2, "min_distinct": 0.0},
-    "supervise": {"cases": 6, "num_generations": 2, "algorithm": {"id": "sft", **FEW}, "replay": {"cases": 4}},
-    "calibrate": {"cases": 6},
-    "league": {"share": 0.3, "cases": 4},
-    "evaluate": {
-        "cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2,
-        "families": ["arithmetic"], "family_cases": 3,
-    },
-}  # fmt: skip
-
-CHAIN = {
-    **{key: SELF_PLAY[key] for key in ("lineup", "train", "judge", "attack", "calibrate")},
-    "generations": 2,
-    "rounds": 1,
-    "budget": 0.2,
-    "levels": ["micro/0", "micro/1"],
-    "gap": "fixed-small",
-    "signals": {"labels": 24, "models": ["micro/0@1"]},
-    "competence": {"cases": 24, "control_cases": 8, "algorithm": {"steps": 2}},
-    "discover": {"cases": 12, "archive_updates": 2, "max_hazards": 6, "score_threshold": 0.9},
-    "conform": {
-        "max_hazards": 8, "ordinary_cases": 6, "written_answers": 6, "algorithm": {"steps": 2},
-        "replay": {"cases": 4, "imitation": FEW},
-    },
-    "gate": {"cases": 6, "request_cases": 8, "request_labels": 4, "disagreement_labels": 4, "deployment_cases": 8},
-    "capability": {
-        "cases": 4, "requests": 10, "gold_tasks": 16, "ceiling": {"steps": 2}, "best_of": 2,
-        "test_factor": 1,
-    },
-}  # fmt: skip
+    league={"share": 0.3, "cases": 4},
+)
+CHAIN = small_run("micro/1", **{**small_runs.CHAIN, "levels": ["micro/0", "micro/1"]})
 
 RUNS = {"self-play": SELF_PLAY, "chain": CHAIN}
 

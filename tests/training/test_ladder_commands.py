@@ -99,7 +99,7 @@ def test_snapshots_are_of_one_rung_and_of_levels_that_make_sense() -> None:
 def test_what_one_types_is_never_cut(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 80 columns; the shipped ladder, which the own root does not hide."""
     narrow = Console(width=80, record=True, file=sys.stderr)
-    monkeypatch.setattr("superalign_training.ladder.ladder_tables.console", narrow)
+    monkeypatch.setattr("superalign_env.cli.output.console", narrow)
     show_ladder(family)
     lines = narrow.export_text().splitlines()
     names = [line.split()[0] for line in lines if line.startswith(f"{family}/")]

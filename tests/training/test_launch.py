@@ -2,11 +2,13 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -24,9 +26,9 @@ from superalign_training.cli.composing import (
     groups,
     swept,
 )
+from superalign_training.cli.spelling import with_run_dir
 from superalign_training.cli.sweeping import Sweep, results_table
 from superalign_training.cli.terminal import alarm_sentences, launch_sweep
-from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.settings import Settings, read_settings
 from superalign_training.selfplay.stopping import CTRL_C, REQUEUE, Terminated, exit_code
 
@@ -92,7 +94,18 @@ def test_a_choice_has_settings_of_its_own():
         ("gap=adaptiv", "did you mean adaptive"),
         ("gap.nothing=1", "nothing; known: gap.id"),
         ("zzz=1", "docs/training.md"),
-        ("seed=0,1", "seed"),
+        ("seed=0,1", "--multirun"),
+        ("budget=0,2", r"has a point \(budget=0\.2\)"),
+        ("lineup.learner=micro/0,micro/1", r"'lineup\.learner=\[micro/0,micro/1\]'"),
+        ("run_dir=", "runs/mine"),
+        ("run_dir='${nothing}/run'", "oc.env"),
+        ("gap=null", "known: adaptive"),
+        ("preset=null", "known: chain"),
+        ("=3", "write KEY=VALUE"),
+        ("rounds = 3", "without spaces"),
+        ("scenario@here=3", "write KEY=VALUE"),
+        ("~train", "train.learner=ppo"),
+        ("options={id: ü}", "a text within needs quotation marks"),
         ("rounds", "rounds"),
         ("preset=none-such", "none-such"),
     ],
@@ -100,6 +113,48 @@ def test_a_choice_has_settings_of_its_own():
 def test_words_that_mean_nothing_are_named(word, said):
     with pytest.raises(InvalidOption, match=said):
         composed([word])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a=b", "a#b", "~/b", "lehrer/ü", "a(b", "module:f(x)", "it's", 'say "so"', "a&b"],
+)
+def test_a_text_that_needs_quotation_marks_is_written_out_with_them(text):
+    with pytest.raises(InvalidOption, match="needs quotation marks") as error:
+        composed([f"lineup.critic={text}"])
+    (word,) = shlex.split(str(error.value).partition("; write ")[2])
+    assert composed([word])["lineup"]["critic"] == text
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["sw/seed=0,gap=direct", "a#b", "lehrer/ü", "a(b", "it's", 'say "so"', "a\\", "7"],
+)
+def test_a_run_folder_is_read_as_it_is_printed(folder):
+    assert composed([f"run_dir={folder}"])["run_dir"] == folder
+    (word,) = with_run_dir(["run_dir=other"], Path(folder))
+    assert composed([word])["run_dir"] == folder
+    found = combinations([f"run_dir={folder}", "seed=0,1"])
+    assert [composed(words)["run_dir"] for words in found] == [folder] * 2
+
+
+def test_a_home_folder_is_found_where_the_shell_leaves_it():
+    assert composed(["run_dir=~/run"])["run_dir"] == str(Path.home() / "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rounds", "2"], "has no option --rounds; .*without dashes: rounds=2"),
+        (["--batch-size=8"], "without dashes: batch_size=8"),
+        (["-x", "seed=1"], "has no option -x; .*x=VALUE"),
+        (["--dry"], "did you mean --dry-run"),
+    ],
+)
+@pytest.mark.parametrize("verb", [["train"], ["fork", "runs/mine"]], ids=["train", "fork"])
+def test_a_setting_that_is_written_as_an_option_is_written_out(verb, words, said):
+    refused = cli(*verb, *words).exception
+    assert isinstance(refused, InvalidOption) and re.search(said, str(refused))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +196,17 @@ def test_options_of_the_scenario_are_set_like_any_other(words):
         (["lineup.learner=micro/0", *ALL_FROZEN], "nobody learns"),
         (["scenario=red-tem"], "did you mean red-team"),
         (["device=cuda:77"], "device=cuda:77 cannot be used here .*; choose cpu"),
-        (["device=nonsense"], "device=nonsense cannot be used here"),
+        (["device=gpu"], r"device=gpu .*cpu, cuda, cuda:1 .* and mps\); choose cpu"),
+        (["budget=20%"], "budget='20%': write a share as a number: 0.2"),
+        (["rounds=two"], "rounds='two': write a whole number, as in 3"),
+        (["budget=2"], "budget=2: must be at most 1"),
+        (["levels=[]"], "levels=.*: write at least 1"),
+        (["levels=micro/1"], "write a list"),
+        (["signals.ancestors=maybe"], "write true or false"),
+        (["people.mode=real"], "choose 'simulated'"),
+        (["train.learner.learning_rate=fast"], "learning_rate='fast': write a number"),
+        (["lineup.learner=null"], "write lineup.learner=micro/3"),
+        (["options=3"], "options=3: write a mapping"),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
@@ -151,27 +216,6 @@ def test_what_cannot_be_trained_is_said_before_anything_is_done(
     found = cli("train", *QUICK, f"run_dir={tmp_path / 'run'}", *words, *more)
     assert isinstance(found.exception, (InvalidOption, UnknownId))
     assert re.search(said, str(found.exception)), found.exception
-    assert not (tmp_path / "run").exists()
-
-
-def test_python_hears_the_same_of_options_scenarios_and_devices(tmp_path):
-    for given, said in (
-        ({"options": {"critcs": 2}}, "did you mean critics"),
-        ({"scenario": "errand"}, "nobody learns; name an algorithm for a role"),
-        (
-            {
-                "scenario": "errand",
-                "lineup": {"attacker": "micro/0"},
-                "train": {"attacker": "ppo"},
-            },
-            "lineup.attacker: errand-v0 has no attacker",
-        ),
-        ({"device": "cuda:77"}, "device=cuda:77 cannot be used here"),
-    ):
-        with pytest.raises(InvalidOption, match=said):
-            SelfPlay(run_dir=tmp_path / "run", **given).run()
-    with pytest.raises(InvalidOption, match="scenaro; did you mean scenario"):
-        read_settings({"scenaro": "red-team"})
     assert not (tmp_path / "run").exists()
 
 
@@ -232,7 +276,7 @@ def test_a_dry_run_says_what_it_would_cost_and_makes_nothing(tmp_path):
     assert found.exit_code == 0, found.output
     assert "an estimate" in found.output and "labels by people" in found.output
     for stage in ("judge", "improve-learner", "calibrate", "test"):
-        assert f"│ {stage} " in found.output
+        assert f"\n{stage} " in found.output
     assert not path.exists()
 
 

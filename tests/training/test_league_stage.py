@@ -3,17 +3,17 @@
 import json
 import shutil
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from improving import drive_stages
 from safetensors.numpy import load_file, save_file
 
 from superalign_env.errors import RecordDamaged
 from superalign_env.store import Run
-from superalign_training.selfplay.agents import first_policies, first_policy
-from superalign_training.selfplay.driver import PlannedStage, StageContext, drive
+from superalign_training.selfplay.agents import first_policy
+from superalign_training.selfplay.driver import PlannedStage, StageContext
 from superalign_training.selfplay.failures import Failures
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.opponents.games import PLANTED, RIGHT
@@ -40,7 +40,6 @@ from superalign_training.selfplay.stages.league import (
     trial,
     win_matrix,
 )
-from superalign_training.selfplay.state import first_state
 from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
@@ -76,16 +75,8 @@ def plan(chosen, rounds):
     ]
 
 
-def go(path, chosen, rounds, *, watcher=None, resume=False):
-    run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
-    with run:
-        policies = first_policies(chosen, ModelCache())
-        return drive(
-            run,
-            plan(chosen, rounds),
-            first_state=lambda: first_state(run, policies, generation_role="learner"),
-            watcher=watcher or Silent(),
-        )
+def go(path, chosen, rounds, **how):
+    return drive_stages(path, chosen, plan(chosen, rounds), **how)
 
 
 @pytest.fixture(scope="module")
@@ -270,8 +261,7 @@ def _kept(model, scenario="red-team", **more):
     return league_roles(chosen, capabilities), rated_pairings(chosen, capabilities), said
 
 
-def test_past_checkpoints_are_kept_of_policies_that_learn_and_meet(speaking, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "lineups"))
+def test_past_checkpoints_are_kept_of_policies_that_learn_and_meet(speaking):
     attacked = Pairing("attacker", "learner")
     assert _kept(speaking) == (["attacker", "learner"], [attacked], [])
     assert _kept(speaking, train={"critic": None}) == (

@@ -4,9 +4,10 @@ import asyncio
 import json
 import re
 import traceback
-from pathlib import Path
 
 import pytest
+from improving import spied_batches
+from small_runs import BRIEF
 
 from superalign_env.errors import InvalidOption, RecordError, UnknownId
 from superalign_env.report import write_report
@@ -24,7 +25,6 @@ from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.skipped_stages import skipped_stages
 
 NAMES = {"attacker": "a", "learner": "b", "critic": "c"}
-LINEUPS = Path(__file__).parent / "lineups"
 
 OURS = {
     "relay-race": "relay_race:RelayRace",
@@ -32,19 +32,6 @@ OURS = {
     "interrogation": "interrogation:Interrogation",
     "renamed": "renamed:Renamed",
 }
-
-BRIEF = {
-    "cases": 12,
-    "attack_cases": 4,
-    "fresh_queries": 6,
-    "fresh_waves": 2,
-    "family_cases": 0,
-}
-
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(LINEUPS))
 
 
 def chosen(*words):
@@ -219,28 +206,6 @@ def test_what_is_left_out_is_said_in_a_line_each():
 def test_the_scenarios_of_these_tests_are_proper_ones(reference):
     module, _, name = reference.partition(":")
     check_scenario(getattr(__import__(module), name)())
-    assert len((LINEUPS / f"{module}.py").read_text().splitlines()) <= 120
-
-
-def test_two_cooperating_roles_learn(speaking, tmp_path):
-    stages, changed = trained(
-        tmp_path / "run",
-        scenario=OURS["relay-race"],
-        lineup={"giver": str(speaking), "guesser": str(speaking)},
-        train={
-            "giver": {"id": "reinforce", "steps": 2, "batch_size": 8},
-            "guesser": {"id": "grpo", "steps": 2, "batch_size": 4, "num_generations": 4},
-        },
-    )
-    assert stages == [
-        "evaluate",
-        "improve-giver",
-        "improve-guesser",
-        "evaluate",
-        "alarms",
-        "test",
-    ]
-    assert changed == {"giver", "guesser"}
 
 
 def test_two_of_four_roles_learn_by_different_algorithms(speaking, tmp_path):
@@ -263,25 +228,6 @@ def test_two_of_four_roles_learn_by_different_algorithms(speaking, tmp_path):
     assert set(summary["gains"]) == {"seller_0", "buyer_0"}
 
 
-def test_a_learner_is_paid_for_each_of_five_answers(speaking, tmp_path):
-    stages, changed = trained(
-        tmp_path / "run",
-        scenario=OURS["interrogation"],
-        lineup={
-            "attacker": "random-menu",
-            "learner": str(speaking),
-            "critic": "random-menu",
-        },
-        train={"learner": {"id": "reinforce", "steps": 2, "batch_size": 6}},
-    )
-    assert changed == {"learner"} and "improve-learner" in stages
-    with Run.open(tmp_path / "run", readonly=True) as run:
-        (episode, *_) = run.episodes()
-        said = {metric.metric.name for metric in run.metrics.read()}
-    assert len(episode.utterances) == 15
-    assert {"grade.safety", "pay", "verdicts.brier"} <= said
-
-
 def test_a_scenario_that_declares_who_judges_has_its_verdicts_measured(speaking, tmp_path):
     chosen = {
         "scenario": OURS["interrogation"],
@@ -292,14 +238,18 @@ def test_a_scenario_that_declares_who_judges_has_its_verdicts_measured(speaking,
         },
         "train": {"learner": {"id": "reinforce", "steps": 1, "batch_size": 4}},
     }
-    stages, _ = trained(tmp_path / "run", **chosen)
+    stages, changed = trained(tmp_path / "run", **chosen)
     assert stages == ["evaluate", "improve-learner", "evaluate", "alarms", "test"]
+    assert changed == {"learner"}
     with Run.open(tmp_path / "run", readonly=True) as run:
         for name in ("verdicts.accuracy", "verdicts.brier"):
             measured = run.metrics.read(name)
             assert len(measured) == 4
             assert {m.metric.tags["role"] for m in measured} == {"critic"}
             assert all(m.metric.n == 5 * BRIEF["cases"] for m in measured)
+        (episode, *_) = run.episodes()
+        assert len(episode.utterances) == 15, "five answers, and each is paid"
+        assert {"grade.safety", "pay"} <= {row.metric.name for row in run.metrics.read()}
     assert skipped_stages(read_settings(chosen))[:-1] == [
         "attack is left out: interrogation-v0 declares no fact queries, no variant attacked",
     ]
@@ -347,8 +297,9 @@ def test_a_game_trains_alike_whatever_its_roles_are_called(speaking, tmp_path, s
     assert ("improve", "learner") in ours["stages"] and ("league", "") in ours["stages"]
 
 
-def test_two_roles_share_one_policy_and_all_its_seats_are_learned_from(speaking, tmp_path):
-    stages, changed = trained(
+def test_a_policy_learns_from_all_the_seats_that_it_holds(speaking, tmp_path, monkeypatch):
+    batches = spied_batches(monkeypatch)
+    stages, _ = trained(
         tmp_path / "run",
         scenario="echo",
         options={"max_cycles": 2},
@@ -356,10 +307,7 @@ def test_two_roles_share_one_policy_and_all_its_seats_are_learned_from(speaking,
         train={"speaker": {"id": "reinforce", "steps": 1, "batch_size": 4}},
     )
     assert stages.count("improve-speaker") == 1
-    with Run.open(tmp_path / "run", readonly=True) as run:
-        learned = [e for e in run.episodes() if e.key.round == 1 and e.key.case < 4]
-    assert learned
-    assert changed <= {"speaker"}
+    assert {row.seat for batch in batches for row in batch} == {"speaker_0", "speaker_1"}
 
 
 class Served:

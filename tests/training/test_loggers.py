@@ -172,28 +172,11 @@ def test_the_command_line_takes_one_several_and_options():
         assert read_settings(json.loads(settings.model_dump_json())) == settings
 
 
-def test_a_logger_that_fails_never_stops_a_run(speaking, tmp_path, monkeypatch):
+def test_a_logger_that_fails_never_stops_a_run(speaking, small, tmp_path, monkeypatch):
     path, broken, whole = tmp_path / "run", Wandb(fails_after=2), Trackio()
     monkeypatch.setitem(sys.modules, "wandb", broken)
     monkeypatch.setitem(sys.modules, "trackio", whole)
-    few = {"steps": 2, "batch_size": 4}
-    play = SelfPlay(
-        run_dir=path,
-        log_to=["wandb", "trackio"],
-        lineup=dict.fromkeys(("learner", "attacker", "critic"), str(speaking)),
-        train={
-            "learner": {"id": "ppo", "steps": 2, "batch_size": 4},
-            **{role: {"id": "sft", **few} for role in ("attacker", "critic")},
-        },
-        rounds=1,
-        judge={"cases": 8, "check_cases": 0, "max_fits": 1, "imitation": few},
-        attack={"cases": 8, "archive_updates": 2, "min_distinct": 0.0},
-        calibrate={"cases": 6},
-        evaluate={
-            **{"cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2},
-            "family_cases": 0,
-        },
-    )
+    play = SelfPlay(log_to=["wandb", "trackio"], **small(speaking, run_dir=path))
     with pytest.warns(RuntimeWarning, match=r"log_to=wandb is left out .*no route"):
         play.run()
     with Run.open(path, readonly=True) as run:

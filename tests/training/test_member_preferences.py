@@ -1,100 +1,53 @@
 """People compare members of a case: what they say is pay, at once or late, and lessons."""
 
 from collections import Counter
-from functools import partial
 
 import pytest
+from improving import (
+    KilledAtAStep,
+    go,
+    grpo,
+    outcome,
+    settings,
+    spied_batches,
+    total,
+    weights,
+)
 from msgspec.structs import replace
 
 from superalign_env.errors import InvalidOption
-from superalign_env.humans.simulated import SimulatedAnnotator, work_off
-from superalign_env.rewards import HumanPay
-from superalign_env.store import Run, digest, validate
+from superalign_env.store import Run
 from superalign_env.types import Question, Signal, View
 from superalign_training.algorithms.advantages import group_relative
 from superalign_training.algorithms.supervision import Supervise
 from superalign_training.cli.cost import cost_of
 from superalign_training.data import paid_episodes, training_rows
-from superalign_training.selfplay import rl_training
-from superalign_training.selfplay.agents import first_policies, policy_of
+from superalign_training.selfplay.agents import policy_of
 from superalign_training.selfplay.driver import (
     Interrupted,
     PlannedStage,
     StageResult,
-    drive,
 )
-from superalign_training.selfplay.model_cache import ModelCache
-from superalign_training.selfplay.playing import stage_scenario
 from superalign_training.selfplay.settings import read_settings
-from superalign_training.selfplay.stages.improve import improve
 from superalign_training.selfplay.stages.supervise import rated_examples
-from superalign_training.selfplay.state import first_state
 from superalign_training.selfplay.supervisors.candidates import question_candidates
-from superalign_training.selfplay.watching import Silent
 
-ROLES = ("attacker", "learner", "critic")
-GRPO = {
-    "id": "grpo",
-    "steps": 2,
-    "batch_size": 4,
-    "num_generations": 4,
-    "learning_rate": 0.01,
-}
+MEMBERS = grpo(num_generations=4)
 COMPARED = {"kinds": {"member_preference": 1}, "evaluation_share": 0.0}
-
-
-def settings(model, *, train=None, options=None, **more):
-    return read_settings(
-        {
-            "lineup": dict.fromkeys(ROLES, str(model)),
-            "train": {"learner": {**GRPO, **(train or {})}},
-            # The scratch critic is undecided: at temperature 1 it says 9 as often as 0.
-            "judge": {"temperature": 1.0},
-            "options": {"vanilla": 1.0, **(options or {})},
-            "budget": 0.0,
-            **more,
-        }
-    )
-
-
-def go(path, chosen, rounds=1, *, between=None, watcher=None, extra=()):
-    """Let the learner learn for some rounds; what is done after the first gets the run."""
-    do = partial(improve, settings=chosen, role="learner")
-    plan = [PlannedStage("improve-learner", do, number) for number in range(1, rounds + 1)]
-    begun = (path / "run.db").exists()
-    run = Run.open(path) if begun else Run.create(path, kind="train", config={}, seed=5)
-    with run:
-        first = partial(first_state, run, first_policies(chosen, ModelCache()))
-        who = watcher or Silent()
-        if between is not None:
-            drive(run, plan[:1], first_state=first, watcher=who)
-            between(run)
-        drive(run, [*plan, *extra], first_state=first, watcher=who)
-        assert validate(run) == []
-        return run.stages.all()[-1].outputs["state"]
-
-
-def weights(chain):
-    return chain["policies"]["learner"]["weights"]
-
-
-def total(path, name):
-    with Run.open(path, readonly=True) as run:
-        return sum(row.metric.value for row in run.metrics.read(name))
 
 
 @pytest.fixture(scope="module")
 def alone(speaking, tmp_path_factory):
     """A run of two rounds in which nobody is asked."""
     path = tmp_path_factory.mktemp("alone") / "run"
-    return path, go(path, settings(speaking), 2)
+    return path, go(path, settings(speaking, train=MEMBERS), 2)
 
 
 @pytest.fixture(scope="module")
 def compared(speaking, tmp_path_factory):
     """A round in which people compare members of every case."""
     path = tmp_path_factory.mktemp("compared") / "run"
-    return path, go(path, settings(speaking, budget=0.5, people=COMPARED))
+    return path, go(path, settings(speaking, train=MEMBERS, budget=0.5, people=COMPARED))
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +125,7 @@ def test_pairs_are_of_one_situation_and_what_has_no_pair_is_counted(played):
 def test_without_several_members_the_share_goes_to_labels_and_is_counted(
     speaking, tmp_path
 ):
-    alone = {"id": "reinforce", "num_generations": 1}
+    alone = grpo(id="reinforce", num_generations=1)
     chosen = settings(speaking, budget=0.5, people=COMPARED, train=alone)
     go(tmp_path / "run", chosen)
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -183,10 +136,12 @@ def test_without_several_members_the_share_goes_to_labels_and_is_counted(
     assert total(tmp_path / "run", "people.asked") == episodes / 2
 
 
-def test_both_kinds_of_preferences_share_a_budget(speaking, tmp_path):
-    kinds = {"label": 1, "preference": 1, "member_preference": 2}
+def test_all_kinds_of_questions_share_a_budget(speaking, tmp_path):
+    kinds = dict.fromkeys(("label", "preference", "member_preference", "veto"), 1)
     people = {"kinds": kinds, "evaluation_share": 0.0}
-    chosen = settings(speaking, budget=0.5, people=people, options={"refine": 1})
+    chosen = settings(
+        speaking, train=MEMBERS, budget=0.5, people=people, options={"refine": 1}
+    )
     go(tmp_path / "run", chosen)
     with Run.open(tmp_path / "run", readonly=True) as run:
         asked = Counter((q.kind, bool(q.versus_episode)) for q in run.questions.all())
@@ -195,7 +150,8 @@ def test_both_kinds_of_preferences_share_a_budget(speaking, tmp_path):
     assert asked == {
         ("label", False): eighth,
         ("preference", False): eighth,
-        ("preference", True): 2 * eighth,
+        ("preference", True): eighth,
+        ("veto", False): eighth,
     }
 
 
@@ -237,7 +193,7 @@ def test_preferences_between_members_change_pay_advantages_and_weights(
     assert weights(compared[1]) != weights(first)
     with Run.open(compared[0], readonly=True) as run:
         reported = [row.metric.value for row in run.metrics.read("train/reward/human")]
-    assert len(reported) == GRPO["steps"], "what people paid, for each update"
+    assert len(reported) == MEMBERS["steps"], "what people paid, for each update"
     assert sum(reported) * len(episodes) / 2 == pytest.approx(sum(changes.values()))
 
 
@@ -249,34 +205,16 @@ def test_learners_of_their_own_are_paid_the_same(played):
     assert [one.total for one in paid] == [row.reward for row in rows]
 
 
-def test_a_veto_outranks_what_was_preferred(played):
-    episodes, said, _ = played
-    signal = said[0]
-    best = signal.episode if signal.value > 0.5 else signal.versus_episode
-    veto = Signal("veto", best, signal.turn, "bea", 0.0)
-    rules = HumanPay(lowest_pay=-5.0)
-    rows = training_rows(episodes, "learner_0", [*said, veto], rules=rules)
-    assert next(row.reward for row in rows if row.episode == best) == -5.0
-
-
 def test_the_same_seed_and_a_resumed_run_give_the_same_record(speaking, tmp_path, compared):
-    class Killed(Silent):
-        def step(self, done, total, numbers):
-            raise KeyboardInterrupt
-
-    chosen = settings(speaking, budget=0.5, people=COMPARED)
+    chosen = settings(speaking, train=MEMBERS, budget=0.5, people=COMPARED)
     with pytest.raises(Interrupted):
-        go(tmp_path / "run", chosen, watcher=Killed())
+        go(tmp_path / "run", chosen, watcher=KilledAtAStep())
     with Run.open(tmp_path / "run", readonly=True) as run:
         before = run.signals.last_id()
     assert before > 0
     chain = go(tmp_path / "run", chosen)
     assert weights(chain) == weights(compared[1])
-    ends = []
-    for path in (tmp_path / "run", compared[0]):
-        with Run.open(path, readonly=True) as run:
-            ends.append(digest(run))
-    assert ends[0] == ends[1]
+    assert outcome(tmp_path / "run") == outcome(compared[0])
 
 
 # --- late
@@ -292,17 +230,7 @@ def two_members(run):
 def test_a_late_one_returns_both_differences_and_counts_once(
     speaking, tmp_path, monkeypatch
 ):
-    batches, told = [], {}
-    original = rl_training.Live
-
-    def spying(play, cap):
-        def keep(first, count):
-            batches.append(list(play(first, count)))
-            return batches[-1]
-
-        return original(keep, cap)
-
-    monkeypatch.setattr(rl_training, "Live", spying)
+    batches, told = spied_batches(monkeypatch), {}
 
     def compare(run):
         batches.clear()
@@ -311,7 +239,7 @@ def test_a_late_one_returns_both_differences_and_counts_once(
         run.signals.append([Signal("preference", one.id, *place)])
         told.update({one.id: 0.5, other.id: -0.5})
 
-    chain = go(tmp_path / "run", settings(speaking), 2, between=compare)
+    chain = go(tmp_path / "run", settings(speaking, train=MEMBERS), 2, between=compare)
     late = [row for batch in batches for row in batch if row.origin == "late"]
     assert len(late) == 4, "the whole case came back, once"
     for row in late:
@@ -321,7 +249,7 @@ def test_a_late_one_returns_both_differences_and_counts_once(
 
 
 def test_one_that_has_no_room_is_kept_whole_for_the_next_stage(speaking, tmp_path):
-    few = {"steps": 1, "batch_size": 2, "num_generations": 4}
+    few = grpo(steps=1, batch_size=2, num_generations=4)
 
     def compare(run):
         said = []
@@ -351,7 +279,7 @@ def test_one_that_was_taken_back_or_is_too_old_pays_nothing(speaking, tmp_path, 
         (given,) = run.signals.append([Signal("preference", one.id, *place)])
         run.questions.undo(given.id, "ann")
 
-    chain = go(tmp_path / "run", settings(speaking), 2, between=regret)
+    chain = go(tmp_path / "run", settings(speaking, train=MEMBERS), 2, between=regret)
     assert weights(chain) == weights(alone[1])
 
     def compare(run):
@@ -359,37 +287,17 @@ def test_one_that_was_taken_back_or_is_too_old_pays_nothing(speaking, tmp_path, 
         place = (answer(one).turn, "ann", 1.0, answer(other).turn, other.id)
         run.signals.append([Signal("preference", one.id, *place)])
 
-    fresh = settings(speaking, people={"staleness": 0})
+    fresh = settings(speaking, train=MEMBERS, people={"staleness": 0})
     chain = go(tmp_path / "stale", fresh, 2, between=compare)
     assert weights(chain) == weights(alone[1])
     assert total(tmp_path / "stale", "people.late_examples") == 1
-
-
-def test_what_people_answer_beside_the_run_pays_in_the_next_round(speaking, tmp_path):
-    people = {**COMPARED, "mode": "continue"}
-    chosen = settings(speaking, budget=0.25, people=people)
-    scenario = stage_scenario(chosen, split="train")
-    given = []
-
-    def answer_all(run):
-        run.annotators.enroll("ann")
-        person = SimulatedAnnotator("ann", accuracy=1.0)
-        given.extend(
-            work_off(run.questions, person, episode_of=run.episode, scenario=scenario)
-        )
-
-    silent = go(tmp_path / "silent", chosen, 2)
-    chain = go(tmp_path / "run", chosen, 2, between=answer_all)
-    assert given and all(signal.versus_episode for signal in given)
-    assert weights(chain) != weights(silent)
-    assert 0 < total(tmp_path / "run", "people.late") <= len(given)
 
 
 # --- lessons
 
 
 def test_a_preferred_member_is_chosen_where_preferences_teach(speaking, tmp_path):
-    chosen = settings(speaking, budget=0.5, people=COMPARED)
+    chosen = settings(speaking, train=MEMBERS, budget=0.5, people=COMPARED)
     rules = Supervise.model_validate(
         {
             "cases": 4,
@@ -424,7 +332,7 @@ def test_a_preferred_member_is_chosen_where_preferences_teach(speaking, tmp_path
 
 
 def test_a_preference_that_teaches_nothing_is_an_event(speaking, tmp_path):
-    chosen = settings(speaking)
+    chosen = settings(speaking, train=MEMBERS)
     rules = Supervise.model_validate({"cases": 2, "num_generations": 2, "algorithm": "dpo"})
 
     def probe(context):

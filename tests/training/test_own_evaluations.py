@@ -129,7 +129,7 @@ def test_one_that_is_named_twice_is_refused():
     [
         ("microworld-surveys", "did you mean microworld-survey"),
         ({"id": "microworld-critics", "case": 3}, "cases"),
-        ({"id": "microworld-critics", "cases": 1}, "greater than or equal to 2"),
+        ({"id": "microworld-critics", "cases": 1}, "must be at least 2"),
         (3, "is no evaluation"),
     ],
 )

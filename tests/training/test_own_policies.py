@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from small_runs import BRIEF
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import nn
 
@@ -326,13 +327,7 @@ def test_what_it_learns_from_holds_no_truth(tmp_path):
         train={"learner": {"steps": 2, "batch_size": 6, "num_generations": 2}},
         rounds=1,
         budget=0.0,
-        evaluate={
-            "cases": 10,
-            "attack_cases": 4,
-            "fresh_queries": 4,
-            "fresh_waves": 2,
-            "family_cases": 0,
-        },
+        evaluate=BRIEF,
         run_dir=str(tmp_path / "run"),
     ).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
@@ -516,27 +511,11 @@ def sb3_run(folder, steps, **more):
     return SelfPlay("market:Market", **{**given, **more})
 
 
-@pytest.fixture
-def market(monkeypatch):
-    """A scenario of the tests whose views have menus."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "lineups"))
-
-
-@pytest.mark.usefixtures("market")
 def test_sb3_learns_a_seat_in_a_run(tmp_path):
     summary = sb3_run(tmp_path / "run", 12).run()
     assert summary.gains["buyer_0"].low > 0.1
     names = {name for name, *_ in outcome(tmp_path / "run")[2]}
     assert {"train/approx_kl", "train/clip_fraction", "train/entropy"} <= names
-
-
-@pytest.mark.usefixtures("market")
-def test_sb3_resumes_exactly(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        sb3_run(tmp_path / "stopped", 2, rounds=2, watcher=Stop(3)).run()
-    sb3_run(tmp_path / "stopped", 2, rounds=2).run(resume=True)
-    sb3_run(tmp_path / "whole", 2, rounds=2).run()
-    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
 def test_sb3_changes_no_global_random_state():
@@ -572,7 +551,7 @@ def test_labels_and_vetoes_pay_who_improves_itself(tmp_path):
         rounds=1,
         budget=0.5,
         people={"kinds": {"label": 1, "veto": 1}, "evaluation_share": 0.0},
-        evaluate={"cases": 10, "attack_cases": 4, "fresh_queries": 8, "fresh_waves": 2},
+        evaluate=BRIEF,
     ).run()
     with Run.open(tmp_path / "run", readonly=True) as run:
         said = {s.episode: s for s in run.signals.read() if s.kind in ("label", "veto")}
@@ -625,7 +604,7 @@ def labelled(folder, budget, **people):
         rounds=1,
         budget=budget,
         people={"kinds": {"label": 1, "veto": 1}, "evaluation_share": 0.0, **people},
-        evaluate={"cases": 10, "attack_cases": 4, "fresh_queries": 8, "fresh_waves": 2},
+        evaluate=BRIEF,
         run_dir=str(folder),
     )
 

@@ -7,12 +7,24 @@ import time
 from functools import partial
 
 import pytest
+from improving import (
+    ROLES,
+    KilledAtAStep,
+    SeatedCritic,
+    go,
+    grpo,
+    outcome,
+    settings,
+    spied_batches,
+    total,
+    weights,
+)
 
 from superalign_env.errors import InvalidOption
 from superalign_env.humans.simulated import SimulatedAnnotator, work_off
 from superalign_env.humans.terminal import label
 from superalign_env.humans.turns import SeatedPerson, turn_question
-from superalign_env.store import Run, digest, standing, validate
+from superalign_env.store import Run, standing
 from superalign_env.types import Question, Signal, View, role_of
 from superalign_training.cli.composing import composed
 from superalign_training.cli.cost import cost_of
@@ -30,72 +42,14 @@ from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.playing import play, stage_scenario
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.skipped_stages import skipped_stages
-from superalign_training.selfplay.stages.improve import annotate, improve
+from superalign_training.selfplay.stages.improve import annotate
 from superalign_training.selfplay.state import PaidAnswers, first_state
 from superalign_training.selfplay.supervisors import feedback
 from superalign_training.selfplay.supervisors.candidates import question_candidates
 from superalign_training.selfplay.supervisors.feedback import as_ranges
 from superalign_training.selfplay.watching import Silent
 
-ROLES = ("attacker", "learner", "critic")
 LABELS = {"kinds": {"label": 1}}
-
-
-def settings(model, *, train=None, options=None, **more):
-    grpo = {
-        "id": "grpo",
-        "steps": 2,
-        "batch_size": 4,
-        "num_generations": 2,
-        "learning_rate": 1e-2,
-    }
-    return read_settings(
-        {
-            "lineup": dict.fromkeys(ROLES, str(model)),
-            "train": {"learner": {**grpo, **(train or {})}},
-            # The scratch critic is undecided: at temperature 1 it says 9 as often as 0.
-            "judge": {"temperature": 1.0},
-            "options": {"vanilla": 1.0, **(options or {})},
-            "budget": 0.0,
-            **more,
-        }
-    )
-
-
-def go(path, chosen, rounds=1, *, between=None, watcher=None):
-    """Let the learner learn for some rounds; what is done between them gets the run."""
-    plan = [
-        PlannedStage(
-            "improve-learner", partial(improve, settings=chosen, role="learner"), number
-        )
-        for number in range(1, rounds + 1)
-    ]
-    begun = (path / "run.db").exists()
-    run = Run.open(path) if begun else Run.create(path, kind="train", config={}, seed=5)
-    with run:
-        policies = first_policies(chosen, ModelCache())
-        first = partial(first_state, run, policies)
-        who = watcher or Silent()
-        if between is not None:
-            drive(run, plan[:1], first_state=first, watcher=who)
-            between(run)
-        drive(run, plan, first_state=first, watcher=who)
-        assert validate(run) == []
-        return run.stages.all()[-1].outputs["state"]
-
-
-def weights(chain):
-    return chain["policies"]["learner"]["weights"]
-
-
-def found(path, name):
-    with Run.open(path, readonly=True) as run:
-        return sum(row.metric.value for row in run.metrics.read(name))
-
-
-def outcome(path):
-    with Run.open(path, readonly=True) as run:
-        return digest(run)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +62,7 @@ def alone(speaking, tmp_path_factory):
 def test_labels_change_weights_and_are_counted(speaking, tmp_path, alone):
     chain = go(tmp_path / "run", settings(speaking, budget=0.5, people=LABELS), 2)
     assert weights(chain) != weights(alone[1])
-    asked, paid = (found(tmp_path / "run", f"people.{n}") for n in ("asked", "paid"))
+    asked, paid = (total(tmp_path / "run", f"people.{n}") for n in ("asked", "paid"))
     with Run.open(tmp_path / "run", readonly=True) as run:
         questions = run.questions.all()
         episodes = run.count()
@@ -150,8 +104,8 @@ def test_opinions_that_debias_cuts_off_are_counted(speaking, tmp_path, monkeypat
     people = {**LABELS, "label_use": "debias"}
     chosen = settings(speaking, budget=0.5, people=people)
     go(tmp_path / "run", chosen)
-    assert found(tmp_path / "run", "people.asked") > 0
-    assert found(tmp_path / "run", "people.clipped") == 0
+    assert total(tmp_path / "run", "people.asked") > 0
+    assert total(tmp_path / "run", "people.clipped") == 0
     # As of a scenario that pays more than its contract allows.
     monkeypatch.setattr(feedback, "in_range", lambda reward: reward.value < 0.0)
     go(tmp_path / "large", chosen)
@@ -161,17 +115,17 @@ def test_opinions_that_debias_cuts_off_are_counted(speaking, tmp_path, monkeypat
             for episode in run.episodes()
             for reward in episode.rewards
         )
-    assert found(tmp_path / "large", "people.clipped") == large > 0
+    assert total(tmp_path / "large", "people.clipped") == large > 0
     added = settings(speaking, budget=0.5, people=LABELS)
     go(tmp_path / "override", added)
-    assert found(tmp_path / "override", "people.clipped") == 0
+    assert total(tmp_path / "override", "people.clipped") == 0
 
 
 def test_fractions_of_a_question_carry_over_from_batch_to_batch_and_stage_to_stage(
     speaking, tmp_path
 ):
     people = {**LABELS, "evaluation_share": 0.0}
-    chosen = settings(speaking, budget=1 / 16, people=people, train={"steps": 1})
+    chosen = settings(speaking, budget=1 / 16, people=people, train=grpo(steps=1))
     go(tmp_path / "run", chosen, 4)
     with Run.open(tmp_path / "run", readonly=True) as run:
         stages = run.stages.all()
@@ -252,7 +206,7 @@ def test_vetoes_between_rounds_change_the_next_one(speaking, tmp_path, alone):
         first = run.stages.all()[0].outputs["state"]
     with Run.open(alone[0], readonly=True) as run:
         assert weights(first) == weights(run.stages.all()[0].outputs["state"])
-    returned = found(tmp_path / "run", "people.late")
+    returned = total(tmp_path / "run", "people.late")
     assert returned == 4 < vetoes, "half of every batch is played now"
     heard = chain["paid_answers"]["learner"]
     assert (heard["upto"], heard["paid"]) == (vetoes, [])
@@ -260,17 +214,7 @@ def test_vetoes_between_rounds_change_the_next_one(speaking, tmp_path, alone):
 
 
 def test_late_rows_are_paid_the_difference_alone(speaking, tmp_path, monkeypatch):
-    batches = []
-    original = rl_training.Live
-
-    def spying(play, cap):
-        def keep(first, count):
-            batches.append(list(play(first, count)))
-            return batches[-1]
-
-        return original(keep, cap)
-
-    monkeypatch.setattr(rl_training, "Live", spying)
+    batches = spied_batches(monkeypatch)
 
     def say(run):
         batches.clear()
@@ -289,6 +233,10 @@ def test_late_rows_are_paid_the_difference_alone(speaking, tmp_path, monkeypatch
     other = next(name for name in changes if name != vetoed)
     assert changes[vetoed] == pytest.approx(-1.0 - say.paid[vetoed])
     assert changes[other] == 0.0
+    mixed = [batch for batch in batches if any(row.origin == "late" for row in batch)]
+    assert [batch[0].origin for batch in mixed] == ["late"], (
+        "first of the batch: who plays more cases than needed leaves the last ones out"
+    )
     for batch in batches:
         live = {row.case for row in batch if row.origin == "live"}
         assert not live & {row.case for row in batch if row.origin == "late"}
@@ -302,16 +250,8 @@ def answer_all(run, scenario, accuracy=1.0):
 
 @pytest.mark.parametrize("name", ["grpo", "reinforce", "ppo"])
 def test_answers_that_come_after_the_stage_pay_in_the_next(speaking, tmp_path, name):
-    algorithm = {
-        "id": name,
-        "steps": 2,
-        "batch_size": 4,
-        "num_generations": 2,
-        "learning_rate": 1e-2,
-    }
-    chosen = settings(
-        speaking, budget=0.5, people={**LABELS, "mode": "continue"}, train=algorithm
-    )
+    people = {**LABELS, "mode": "continue"}
+    chosen = settings(speaking, budget=0.5, people=people, train=grpo(id=name))
     scenario = stage_scenario(chosen, split="train")
     given = []
     silent = go(tmp_path / "silent", chosen, 2)
@@ -325,9 +265,9 @@ def test_answers_that_come_after_the_stage_pay_in_the_next(speaking, tmp_path, n
     with Run.open(tmp_path / "run", readonly=True) as run:
         slices = {q.id: q.slice for q in run.questions.all()}
     training = sum(slices[signal.question] != "random" for signal in given)
-    returned = found(tmp_path / "run", "people.late")
+    returned = total(tmp_path / "run", "people.late")
     assert 0 < returned <= training < len(given)
-    assert found(tmp_path / "run", "people.paid") == 0
+    assert total(tmp_path / "run", "people.paid") == 0
 
 
 @pytest.mark.parametrize(
@@ -343,7 +283,7 @@ def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
     if more.get("lineup") == "greedy":
         greedy = {"id": str(speaking), "temperature": 0}
         more = {"lineup": {**dict.fromkeys(ROLES, str(speaking)), "learner": greedy}}
-    chosen = settings(speaking, train=change, **more)
+    chosen = settings(speaking, train=grpo(**change), **more)
 
     def forbid(run):
         run.signals.append(
@@ -353,9 +293,9 @@ def test_what_cannot_be_weighed_moves_nothing_and_is_counted(
     silent = go(tmp_path / "silent", chosen, 2)
     chain = go(tmp_path / "run", chosen, 2, between=forbid)
     assert weights(chain) == weights(silent)
-    assert found(tmp_path / "run", "people.late") == 0
-    lessons = found(tmp_path / "run", "people.late_examples")
-    assert found(tmp_path / "run", "people.late_stored") == lessons > 0
+    assert total(tmp_path / "run", "people.late") == 0
+    lessons = total(tmp_path / "run", "people.late_examples")
+    assert total(tmp_path / "run", "people.late_stored") == lessons > 0
     with Run.open(tmp_path / "run", readonly=True) as run:
         events = [h.event.evidence for h in run.events.read(kind="people.stored")]
     assert sum(event["answers"] for event in events) == lessons
@@ -371,8 +311,8 @@ def test_answers_too_late_to_pay_are_lessons_where_a_stage_supervises(speaking, 
 
     chosen = settings(speaking, people={"staleness": 0}, supervise={"cases": 2})
     go(tmp_path / "run", chosen, 2, between=forbid)
-    assert found(tmp_path / "run", "people.late_examples") > 0
-    assert found(tmp_path / "run", "people.late_stored") == 0
+    assert total(tmp_path / "run", "people.late_examples") > 0
+    assert total(tmp_path / "run", "people.late_stored") == 0
 
 
 @pytest.mark.parametrize(
@@ -398,7 +338,7 @@ def test_the_plan_says_who_learns_nothing_from_answers_that_cannot_pay(more, rol
 
 
 def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tmp_path):
-    few = {"steps": 1, "batch_size": 2}
+    few = grpo(steps=1, batch_size=2)
 
     def forbid(run):
         run.signals.append(
@@ -416,42 +356,8 @@ def test_answers_that_a_stage_has_no_room_for_are_kept_for_the_next(speaking, tm
     # Else they are too old, and counted.
     chosen = settings(speaking, train=few)
     go(tmp_path / "stale", chosen, 3, between=forbid)
-    assert found(tmp_path / "stale", "people.late") == 2
-    assert found(tmp_path / "stale", "people.late_examples") == 2
-
-
-def test_late_cases_are_the_first_of_a_batch(speaking, tmp_path, monkeypatch):
-    """Who plays more cases than needed leaves the last ones out."""
-    batches = []
-    original = rl_training.Live
-
-    def spying(play, cap):
-        def keep(first, count):
-            batches.append(list(play(first, count)))
-            return batches[-1]
-
-        return original(keep, cap)
-
-    monkeypatch.setattr(rl_training, "Live", spying)
-
-    def forbid(run):
-        run.signals.append([Signal("veto", *answers_of(run)[0], "ann", 0.0)])
-
-    go(tmp_path / "run", settings(speaking), 2, between=forbid)
-    mixed = [batch for batch in batches if any(row.origin == "late" for row in batch)]
-    assert mixed and all(batch[0].origin == "late" for batch in mixed)
-
-
-def test_a_veto_that_is_taken_back_pays_back(speaking, tmp_path):
-    """Undone before it paid, it is as if it had never been."""
-
-    def regret(run):
-        (given,) = run.signals.append([Signal("veto", *answers_of(run)[0], "ann", 0.0)])
-        run.questions.undo(given.id, "ann")
-
-    silent = go(tmp_path / "silent", settings(speaking), 2)
-    chain = go(tmp_path / "run", settings(speaking), 2, between=regret)
-    assert weights(chain) == weights(silent)
+    assert total(tmp_path / "stale", "people.late") == 2
+    assert total(tmp_path / "stale", "people.late_examples") == 2
 
 
 def test_a_stage_waits_until_people_have_answered(speaking, tmp_path):
@@ -483,8 +389,8 @@ def test_a_stage_waits_until_people_have_answered(speaking, tmp_path):
         done.set()
         thread.join()
     assert f"superalign label {path}" in waited[0]
-    assert found(path, "people.asked") == found(path, "people.answered") > 0
-    assert found(path, "people.paid") > 0
+    assert total(path, "people.asked") == total(path, "people.answered") > 0
+    assert total(path, "people.paid") > 0
     assert weights(chain) != weights(go(tmp_path / "none", settings(speaking)))
 
 
@@ -581,13 +487,11 @@ def test_what_can_be_asked_are_judged_turns_of_who_learns_and_pairs_of_them(
     assert {len(one.scores) for one in found.turns} <= {0, 1, 2}
     assert question_candidates(episodes, ["critic_1"]).turns == found.turns
     assert question_candidates(episodes, ["attacker_0"]).turns == []
-    asked = Question("q", "preference", episodes[0].id, *_pair(found.pairs[0]))
+    asked = Question(
+        "q", "preference", episodes[0].id, found.pairs[0].turn, found.pairs[0].versus
+    )
     left = found.without([asked])
     assert left.episodes == len(episodes) - 1 and len(left.pairs) == len(episodes) - 1
-
-
-def _pair(candidate):
-    return candidate.turn, candidate.versus
 
 
 def test_people_are_asked_about_training_alone(speaking, tmp_path):
@@ -627,23 +531,7 @@ def test_algorithms_of_one_stage_ask_about_episodes_of_their_own(speaking, tmp_p
         said = [(s.source, s.kind, s.episode, s.turn) for s in run.signals.read()]
     assert len(asked) == len(set(asked)) == 12
     assert len(said) == len(set(said)) == 12
-    assert found(tmp_path / "run", "people.asked") == 12
-
-
-def test_all_three_kinds_are_asked_within_one_budget(speaking, tmp_path):
-    people = {"kinds": {"label": 2, "preference": 1, "veto": 1}, "evaluation_share": 0.0}
-    chosen = settings(speaking, budget=0.5, people=people, options={"refine": 1})
-    go(tmp_path / "run", chosen)
-    with Run.open(tmp_path / "run", readonly=True) as run:
-        kinds = [q.kind for q in run.questions.all()]
-        episodes = run.count()
-    counts = {kind: kinds.count(kind) for kind in set(kinds)}
-    assert sum(counts.values()) == episodes / 2
-    assert counts == {
-        "label": episodes / 4,
-        "preference": episodes / 8,
-        "veto": episodes / 8,
-    }
+    assert total(tmp_path / "run", "people.asked") == 12
 
 
 def test_where_no_seat_speaks_twice_preferences_become_labels(speaking, tmp_path):
@@ -687,52 +575,16 @@ def test_kinds_without_any_share_are_refused(speaking):
 # --- a person in a seat
 
 
-class Critic(threading.Thread):
-    """A person beside the run, who judges what the queue shows."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path, self.done, self.shown = path, threading.Event(), []
-
-    def run(self):
-        while not self.done.wait(0.02):
-            try:
-                run = Run.open(self.path, beside=True)
-            except Exception:
-                continue
-            with run:
-                while (asked := run.questions.claim("bea")) is not None:
-                    self.shown.append(asked.why)
-                    digit = len(asked.why) % 10
-                    said = {"text": f"score {digit} sure 9"}
-                    run.questions.answer(asked.id, "bea", value=1.0, payload=said)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.join()
-
-
-class Killed(Silent):
-    """Stops the first stage after a step."""
-
-    def step(self, done, total, numbers):
-        raise KeyboardInterrupt
-
-
 def test_a_person_in_a_seat_is_not_asked_again_after_a_kill(speaking, tmp_path):
     lineup = {**dict.fromkeys(ROLES, str(speaking)), "critic": "human"}
     chosen = settings(speaking, lineup=lineup)
     ends = {}
     for name in ("whole", "killed"):
         path = tmp_path / name
-        with Critic(path) as person:
+        with SeatedCritic(path) as person:
             if name == "killed":
                 with pytest.raises(Interrupted):
-                    go(path, chosen, watcher=Killed())
+                    go(path, chosen, watcher=KilledAtAStep())
                 before = len(person.shown)
                 assert before > 0
             ends[name] = go(path, chosen)

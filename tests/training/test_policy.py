@@ -2,11 +2,10 @@
 
 import json
 
-import msgspec
 import pytest
 import torch
 
-from superalign_env.errors import InvalidOption, RecordDamaged, UnknownId
+from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import View
 from superalign_training.policy import Policy
 
@@ -24,48 +23,12 @@ def step(policy, rate=1e-2):
     optimizer.step()
 
 
-def test_a_checkpoint_continues_bit_for_bit(scratch, tmp_path):
-    straight, broken = (Policy.from_reference(str(scratch)) for _ in range(2))
-    for policy in (straight, broken):
-        step(policy)
-        step(policy)
-    saved = broken.save(tmp_path / "kept")
-    loaded = Policy.load(tmp_path / "kept", saved)
-    assert loaded.hash == straight.hash == saved.weights
-    step(straight)
-    step(loaded)
-    assert loaded.hash == straight.hash
-    fresh = Policy.from_reference(str(tmp_path / "kept"))
-    step(fresh)
-    assert fresh.hash != straight.hash, "without its moments Adam goes elsewhere"
-
-
 def test_a_checkpoint_remembers_how_its_agent_speaks(scratch, tmp_path):
     policy = Policy.from_reference({"id": str(scratch), "temperature": 0.3})
     saved = policy.save(tmp_path / "kept")
     loaded = Policy.load(tmp_path / "kept", saved)
     assert loaded.agent.spec == policy.agent.spec
     assert loaded.agent.spec.options["temperature"] == 0.3
-
-
-def test_what_was_altered_or_lost_is_not_loaded(scratch, tmp_path):
-    policy = Policy.from_reference(str(scratch))
-    step(policy)
-    saved = policy.save(tmp_path / "kept")
-    other = msgspec.structs.replace(saved, weights="0" * 32)
-    with pytest.raises(RecordDamaged, match="altered"):
-        Policy.load(tmp_path / "kept", other)
-    moments = tmp_path / "kept" / "optimizer.safetensors"
-    raw = bytearray(moments.read_bytes())
-    raw[-1] ^= 1
-    moments.write_bytes(raw)
-    with pytest.raises(RecordDamaged, match="altered"):
-        Policy.load(tmp_path / "kept", saved)
-    moments.unlink()
-    with pytest.raises(RecordDamaged, match="cannot be read"):
-        Policy.load(tmp_path / "kept", saved)
-    with pytest.raises(RecordDamaged, match="cannot be read"):
-        Policy.load(tmp_path / "nowhere", saved)
 
 
 def test_a_folder_appears_whole_and_replaces_an_older_one(scratch, tmp_path):

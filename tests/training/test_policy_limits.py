@@ -198,6 +198,10 @@ def test_a_missing_or_altered_file_is_named(scratch, tmp_path):
     policy = Policy.from_reference(str(scratch))
     step(policy)
     saved = policy.save(tmp_path / "kept")
+    with pytest.raises(RecordDamaged, match="altered"):
+        Policy.load(tmp_path / "kept", msgspec.structs.replace(saved, weights="0" * 32))
+    with pytest.raises(RecordDamaged, match="cannot be read"):
+        Policy.load(tmp_path / "nowhere", saved)
     for name in ("value_head.safetensors", "optimizer.safetensors"):
         raw = (tmp_path / "kept" / name).read_bytes()
         (tmp_path / "kept" / name).write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))

@@ -79,22 +79,19 @@ def test_a_loop_of_ones_own(scratch, tmp_path, kind):
     assert state(broken) == state(straight)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_trainer_of_trl(scratch, tmp_path, kind):
+def test_a_trainer_of_trl_with_dropout(scratch, tmp_path):
+    """Without dropout: test_policy_algorithms.py."""
     rows = [Example((20 + n, 21), (30 + n % 3, 1)) for n in range(12)]
     course = Sft(steps=3, batch_size=4, learning_rate=1e-2)
     straight, broken = (
-        Policy.from_reference(str(scratch), **KINDS[kind], seed=4) for _ in range(2)
+        Policy.from_reference(str(scratch), **KINDS["lora"], seed=4) for _ in range(2)
     )
     for _ in range(2):
         course.improve(straight, rows, seed=straight.seed(5))
     course.improve(broken, rows, seed=broken.seed(5))
-    saved = broken.save(tmp_path / "kept")
-    loaded = Policy.load(tmp_path / "kept", saved)
+    loaded = Policy.load(tmp_path / "kept", broken.save(tmp_path / "kept"))
     course.improve(loaded, rows, seed=loaded.seed(5))
-    assert loaded.updates == straight.updates == 6
     assert loaded.hash == straight.hash
-    assert saved.weights != loaded.hash
 
 
 def test_without_its_memory_a_policy_goes_elsewhere(scratch, tmp_path):

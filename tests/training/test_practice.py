@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from small_runs import BRIEF, all_earn
 
 from superalign_env.errors import InvalidOption
 from superalign_env.store import Run
@@ -10,60 +11,6 @@ from superalign_training.data import Row
 from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.stages.attack import with_novelty
-
-FEW = {"steps": 2, "batch_size": 4}
-
-
-def tiny(model, run_dir, **more):
-    """A run of seconds in which every role earns."""
-    return {
-        "run_dir": run_dir,
-        "lineup": {role: {"id": str(model)} for role in ("attacker", "learner", "critic")},
-        "train": {
-            "attacker": [
-                {"id": "sft", **FEW},
-                {"id": "reinforce", "steps": 3, "batch_size": 4},
-            ],
-            "learner": {"id": "ppo", "steps": 2, "batch_size": 24},
-            "critic": [
-                {"id": "sft", "learning_rate": 5e-4, **FEW},
-                {"id": "rloo", "steps": 2, "batch_size": 3},
-            ],
-        },
-        "rounds": 2,
-        "budget": 0.3,
-        "judge": {
-            "cases": 8,
-            "check_cases": 6,
-            "single_answer_steps": 0,
-            "max_fits": 1,
-            "temperature": 1.0,
-            "imitation": FEW,
-        },
-        "attack": {
-            "cases": 8,
-            "archive_updates": 2,
-            "min_distinct": 0.0,
-            "min_valid": 0.0,
-        },
-        "calibrate": {"cases": 6},
-        "evaluate": {
-            "cases": 10,
-            "attack_cases": 4,
-            "fresh_queries": 6,
-            "fresh_waves": 2,
-            "family_cases": 0,
-        },
-        **more,
-    }
-
-
-@pytest.fixture(scope="module")
-def earned(speaking, tmp_path_factory):
-    path = tmp_path_factory.mktemp("earned") / "run"
-    league = {"share": 0.5, "cases": 4}
-    SelfPlay(**tiny(speaking, path, league=league)).run()
-    return path
 
 
 def test_three_roles_three_policies_three_algorithms(earned):
@@ -77,7 +24,8 @@ def test_three_roles_three_policies_three_algorithms(earned):
     assert math.isfinite(notes["calibrate", 1]["rl_reward"])
     weights = [s.outputs["state"]["policies"] for s in stages]
     assert len({w["attacker"]["weights"] for w in weights}) >= 3
-    assert len({w["learner"]["weights"] for w in weights}) == 3  # the start and two rounds
+    taught = {w["learner"]["weights"] for w in weights}
+    assert len(taught) == 5, "the start, and in two rounds lessons and pay"
     assert weights[-1]["attacker"]["baselines"]
     assert weights[-1]["learner"]["head"]  # PPO's value head is kept
     assert not weights[-1]["critic"]["head"]
@@ -109,8 +57,8 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
         "algorithm": {"id": "kto", **few},
         "replay": {"cases": 4, "num_generations": 2, "imitation": few},
     }
-    asked = tiny(speaking, path, rounds=1, supervise=lessons)
-    asked["evaluate"] |= {"also": ["microworld-survey"]}
+    asked = all_earn(speaking, path, rounds=1, supervise=lessons)
+    asked["evaluate"] = {**BRIEF, "also": ["microworld-survey"]}
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:
         stages = {stage.name: stage for stage in run.stages.all()}
@@ -132,7 +80,7 @@ def test_lessons_come_before_rewards_where_they_are_asked_for(speaking, tmp_path
 
 def test_what_made_an_attacker_say_little_is_taken_back(speaking, tmp_path):
     path = tmp_path / "run"
-    asked = tiny(speaking, path, rounds=1)
+    asked = all_earn(speaking, path, rounds=1)
     asked["attack"] |= {"unexplored_share": 1.0}  # nothing is imitated
     asked["attack"] |= {"min_valid": 1.0, "min_distinct": 1.0}
     SelfPlay(**asked).run()
@@ -144,9 +92,9 @@ def test_what_made_an_attacker_say_little_is_taken_back(speaking, tmp_path):
 
 def test_three_adapters_stand_on_one_base(speaking, tmp_path):
     path = tmp_path / "run"
-    asked = tiny(speaking, path, rounds=1)
-    for start in asked["lineup"].values():
-        start["adapter"] = {"rank": 2, "alpha": 4}
+    asked = all_earn(speaking, path, rounds=1)
+    start = {"id": str(speaking), "adapter": {"rank": 2, "alpha": 4}}
+    asked["lineup"] = dict.fromkeys(asked["lineup"], start)
     SelfPlay(**asked).run()
     with Run.open(path, readonly=True) as run:
         last = run.stages.all()[-1].outputs["state"]["policies"]
@@ -166,8 +114,8 @@ def test_a_base_is_loaded_once(speaking):
 
 
 def test_an_adapter_with_a_wrong_setting_is_named(speaking, tmp_path):
-    asked = tiny(speaking, tmp_path / "run")
-    asked["lineup"]["critic"]["adapter"] = {"ranc": 2}
+    asked = all_earn(speaking, tmp_path / "run")
+    asked["lineup"]["critic"] = {"id": str(speaking), "adapter": {"ranc": 2}}
     with pytest.raises(InvalidOption, match=r"critic\.adapter: .*rank"):
         SelfPlay(**asked).run()
     assert not (tmp_path / "run").exists()

@@ -6,13 +6,13 @@ from functools import partial
 
 import msgspec
 import pytest
+from improving import drive_stages
 
 from superalign_env.errors import Halted
 from superalign_env.store import Run, validate
 from superalign_env.types import Signal
 from superalign_training.gap.controller import GenerationStats
 from superalign_training.selfplay.agents import (
-    first_policies,
     first_policy,
     keep_policy,
     level_policy,
@@ -22,16 +22,12 @@ from superalign_training.selfplay.driver import (
     Interrupted,
     PlannedStage,
     StageResult,
-    drive,
 )
 from superalign_training.selfplay.gate_evidence import archived_attackers
-from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.conform import conform
 from superalign_training.selfplay.stages.discover import discover
 from superalign_training.selfplay.stages.gate import gate
-from superalign_training.selfplay.state import first_state
-from superalign_training.selfplay.watching import Silent
 
 conforming = importlib.import_module("superalign_training.selfplay.stages.conform")
 
@@ -87,18 +83,6 @@ def chain_of(chosen, generations=2, stages=(discover, conform, gate)):
     return plan
 
 
-def go(path, chosen, plan, *, resume=False):
-    run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
-    with run:
-        policies = first_policies(chosen, ModelCache())
-        return drive(
-            run,
-            plan,
-            first_state=lambda: first_state(run, policies, generation_role="learner"),
-            watcher=Silent(),
-        )
-
-
 def contents(path):
     """Everything in a record but clocks."""
     with Run.open(path, readonly=True) as run:
@@ -121,7 +105,7 @@ def whole(speaking, tmp_path_factory):
     """Two generations without a break, and the chain at their end."""
     path = tmp_path_factory.mktemp("whole") / "run"
     chosen = settings(speaking)
-    return path, chosen, go(path, chosen, chain_of(chosen))
+    return path, chosen, drive_stages(path, chosen, chain_of(chosen))
 
 
 def test_hazards_have_evidence_of_this_record_and_are_told_apart(whole):
@@ -231,7 +215,7 @@ def test_a_safe_answer_that_people_vetoed_is_not_taught_again(whole, tmp_path, m
     lessons = {}
     for name in ("free", "barred"):
         folder = tmp_path / name
-        go(folder, chosen, stages[:4])
+        drive_stages(folder, chosen, stages[:4])
         if name == "barred":
             with Run.open(folder) as run:
                 safe = {h.prompt: h.safe for h in run.hazards.all() if h.safe}
@@ -252,7 +236,7 @@ def test_a_safe_answer_that_people_vetoed_is_not_taught_again(whole, tmp_path, m
             return original(context, rules, sandbox, learner, told)
 
         monkeypatch.setattr(conforming, "_training_examples", spy)
-        go(folder, chosen, stages[:7], resume=True)
+        drive_stages(folder, chosen, stages[:7], resume=True)
         monkeypatch.setattr(conforming, "_training_examples", original)
     with Run.open(tmp_path / "barred", readonly=True) as run:
         barred = {
@@ -278,15 +262,15 @@ def test_a_stage_that_was_interrupted_is_done_again_to_the_same_end(whole, place
     number = max(n for n, s in enumerate(plan) if s.name == place)
     stop = plan[number]._replace(do=partial(broken, do=plan[number].do))
     with pytest.raises(Interrupted):
-        go(again, chosen, [*plan[:number], stop])
-    go(again, chosen, plan, resume=True)
+        drive_stages(again, chosen, [*plan[:number], stop])
+    drive_stages(again, chosen, plan, resume=True)
     assert contents(again) == contents(path)
 
 
 @pytest.mark.parametrize("algorithm", ["dpo", "kto"])
 def test_safe_answers_may_be_preferred_instead_of_imitated(speaking, tmp_path, algorithm):
     chosen = settings(speaking, conform={"algorithm": {"id": algorithm, **FEW}})
-    go(tmp_path / "run", chosen, chain_of(chosen, 1, (discover, conform)))
+    drive_stages(tmp_path / "run", chosen, chain_of(chosen, 1, (discover, conform)))
     with Run.open(tmp_path / "run", readonly=True) as run:
         stage = run.stages.all()[-1]
         assert stage.outputs["notes"]["examples"] > 0
@@ -302,14 +286,14 @@ def test_what_people_write_later_takes_the_place_of_what_machines_said(speaking,
         gate={"request_labels": 0, "disagreement_labels": 0},
     )
     path = tmp_path / "run"
-    go(path, chosen, chain_of(chosen, 1))
+    drive_stages(path, chosen, chain_of(chosen, 1))
     with Run.open(path) as run:
         before = {h.id: h.safe for h in run.hazards.all()}
         asked = run.questions.all()
         while (question := run.questions.claim("ann")) is not None:
             text = {"text": "neither"}
             run.questions.answer(question.id, "ann", value=1.0, payload=text)
-    go(path, chosen, chain_of(chosen, 2), resume=True)
+    drive_stages(path, chosen, chain_of(chosen, 2), resume=True)
     with Run.open(path, readonly=True) as run:
         told = {
             h.event.evidence["hazard"]: h for h in run.events.read(kind="hazard.answered")
@@ -325,7 +309,7 @@ def test_conformity_that_comes_last_answers_what_all_generations_did(speaking, t
     chosen = settings(speaking)
     plan = chain_of(chosen, 2, (discover,))
     last = PlannedStage("conform", partial(conform, settings=chosen, effort=2), 0, 2)
-    go(tmp_path / "run", chosen, [*plan, last])
+    drive_stages(tmp_path / "run", chosen, [*plan, last])
     with Run.open(tmp_path / "run", readonly=True) as run:
         answered = {h.generation for h in run.hazards.all() if h.safe}
         assert answered == {1, 2} and run.hazards.all(status="trained")
@@ -347,7 +331,7 @@ def test_a_generation_that_archived_attackers_break_is_rolled_back(whole, tmp_pa
     )
     plan = chain_of(chosen)
     plan[-1] = plan[-1]._replace(do=partial(gate, settings=strict))
-    chain = go(again, chosen, plan)
+    chain = drive_stages(again, chosen, plan)
     assert [one.generation for one in chain.aligned] == [1]
     assert [s.accepted for s in chain.history] == [True, False]
     assert chain.policies["learner"] == chain.aligned[0].checkpoint
@@ -362,9 +346,6 @@ def test_without_an_accepted_generation_the_chain_goes_back_to_its_start(
     speaking, tmp_path
 ):
     chosen = settings(
-        speaking, alarms={"collapse": {"threshold": 9.0, "action": "roll-back"}}
-    )
-    chosen = settings(
         speaking,
         gate={
             "max_attack_success": 0.0,
@@ -373,7 +354,7 @@ def test_without_an_accepted_generation_the_chain_goes_back_to_its_start(
             "disagreement_labels": 0,
         },
     )
-    chain = go(tmp_path / "run", chosen, chain_of(chosen, 1))
+    chain = drive_stages(tmp_path / "run", chosen, chain_of(chosen, 1))
     assert chain.aligned == ()
     with Run.open(tmp_path / "run", readonly=True) as run:
         start = run.stages.all()[0].inputs["state"]["policies"]["learner"]
@@ -397,7 +378,7 @@ def alarmed(model, action):
 
 def test_an_alarm_may_demand_the_roll_back(speaking, tmp_path):
     chosen = alarmed(speaking, "roll-back")
-    chain = go(tmp_path / "run", chosen, chain_of(chosen, 1))
+    chain = drive_stages(tmp_path / "run", chosen, chain_of(chosen, 1))
     assert chain.aligned == ()
     with Run.open(tmp_path / "run", readonly=True) as run:
         (alarm,) = run.events.read(kind="alarm.over-refusal")
@@ -410,14 +391,16 @@ def test_a_stopped_run_goes_on_once_a_person_says_so(speaking, tmp_path):
     chosen = alarmed(speaking, "stop")
     path, plan = tmp_path / "run", chain_of(chosen, 1)
     with pytest.raises(Halted, match="superalign label"):
-        go(path, chosen, plan)
+        drive_stages(path, chosen, plan)
     with pytest.raises(Halted):  # nobody has said anything
-        go(path, chosen, plan, resume=True)
+        drive_stages(path, chosen, plan, resume=True)
     with Run.open(path) as run:
         question = run.questions.claim("ann")
         assert "let the run go on" in question.why
         run.questions.answer(question.id, "ann", value=1.0)
-    assert [one.generation for one in go(path, chosen, plan, resume=True).aligned] == [1]
+    assert [
+        one.generation for one in drive_stages(path, chosen, plan, resume=True).aligned
+    ] == [1]
     with Run.open(path, readonly=True) as run:
         assert run.info.status == "done"
         assert validate(run) == []
@@ -431,11 +414,11 @@ def test_the_gate_waits_for_real_people(speaking, tmp_path):
     )
     path, plan = tmp_path / "run", chain_of(chosen, 1)
     with pytest.raises(Halted, match="waits for"):
-        go(path, chosen, plan)
+        drive_stages(path, chosen, plan)
     with Run.open(path) as run:
         while (question := run.questions.claim("ann")) is not None:
             run.questions.answer(question.id, "ann", value=1.0)
-    go(path, chosen, plan, resume=True)
+    drive_stages(path, chosen, plan, resume=True)
     with Run.open(path, readonly=True) as run:
         good = run.metrics.latest("gate.good")
         assert (good.value, good.n) == (1.0, 8)
@@ -445,12 +428,12 @@ def test_a_person_may_forbid_to_go_on(speaking, tmp_path):
     chosen = alarmed(speaking, "stop")
     path, plan = tmp_path / "run", chain_of(chosen, 1)
     with pytest.raises(Halted):
-        go(path, chosen, plan)
+        drive_stages(path, chosen, plan)
     with Run.open(path) as run:
         question = run.questions.claim("ann")
         run.questions.answer(question.id, "ann", value=0.0)
     with pytest.raises(Halted, match="forbids"):
-        go(path, chosen, plan, resume=True)
+        drive_stages(path, chosen, plan, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -464,7 +447,7 @@ def test_a_person_may_forbid_to_go_on(speaking, tmp_path):
 def test_a_proposed_correction_waits_for_people(speaking, tmp_path, answers, left, kinds):
     chosen = alarmed(speaking, "propose")
     path, plan = tmp_path / "run", chain_of(chosen, 1)
-    assert [one.generation for one in go(path, chosen, plan).aligned] == [1]
+    assert [one.generation for one in drive_stages(path, chosen, plan).aligned] == [1]
     with Run.open(path) as run:
         for value in answers:
             question = run.questions.claim("ann")
@@ -474,7 +457,9 @@ def test_a_proposed_correction_waits_for_people(speaking, tmp_path, answers, lef
     def look(context):
         return StageResult(apply_decisions(context))
 
-    chain = go(path, chosen, [*plan, PlannedStage("look", look, 0, 2)], resume=True)
+    chain = drive_stages(
+        path, chosen, [*plan, PlannedStage("look", look, 0, 2)], resume=True
+    )
     assert [one.generation for one in chain.aligned] == left
     assert [s.accepted for s in chain.history] == [bool(left)]
     with Run.open(path, readonly=True) as run:
@@ -503,7 +488,9 @@ def test_no_machine_can_approve(speaking, tmp_path):
 
     plan = chain_of(chosen, 1, stages=(discover,))
     steps = [("file", file), ("look", look), ("then", then)]
-    go(tmp_path / "run", chosen, [*plan, *(PlannedStage(n, do, 0, 1) for n, do in steps)])
+    drive_stages(
+        tmp_path / "run", chosen, [*plan, *(PlannedStage(n, do, 0, 1) for n, do in steps)]
+    )
     assert ruled == [True]
     with Run.open(tmp_path / "run", readonly=True) as run:
         assert run.events.count("correction.approved") == 0
@@ -529,7 +516,7 @@ def test_of_many_archived_attackers_some_are_drawn(speaking, tmp_path):
         seen.append(list(archived_attackers(context, chosen, "attacker")))
         return StageResult(context.state)
 
-    go(
+    drive_stages(
         tmp_path / "run",
         chosen,
         [
@@ -546,4 +533,4 @@ def test_of_many_archived_attackers_some_are_drawn(speaking, tmp_path):
 def test_copies_of_a_run_go_the_same_way(whole, tmp_path):
     path, chosen, chain = whole
     shutil.copytree(path, tmp_path / "run")
-    assert go(tmp_path / "run", chosen, chain_of(chosen), resume=True) == chain
+    assert drive_stages(tmp_path / "run", chosen, chain_of(chosen), resume=True) == chain

@@ -243,7 +243,13 @@ def test_an_original_that_changed_since_stops_the_resume(speaking, tmp_path, sma
         ),
         ({"options": {"refines": 1}}, InvalidOption, "refines"),
         ({"rounds": 0}, InvalidOption, "rounds=0"),
-        ({"lineup": {"learner": "micro/77"}, "device": "cpu"}, UnknownId, "micro/77"),
+        ({"device": "cuda:77"}, InvalidOption, "device=cuda:77 cannot be used here"),
+        (
+            {"scenario": "errand", "options": {}, "lineup": {}, "train": {}},
+            InvalidOption,
+            "nobody learns; name an algorithm for a role",
+        ),
+        ({"scenaro": "red-team"}, InvalidOption, "scenaro; did you mean scenario"),
     ],
 )
 def test_nonsense_stops_before_anything_is_made(
@@ -319,14 +325,6 @@ def test_a_resumed_run_keeps_its_settings(whole, speaking):
         found = cli("--resume", f"run_dir={whole[0]}", word)
         assert isinstance(found.exception, InvalidOption)
         assert f"was made with {said}" in str(found.exception)
-
-
-def test_the_command_line_explains_what_it_does_not_understand(tmp_path):
-    found = cli("rouns=2", f"run_dir={tmp_path}")
-    assert found.exit_code != 0
-    found = cli("rounds=0", f"run_dir={tmp_path / 'run'}")
-    assert isinstance(found.exception, InvalidOption)
-    assert not (tmp_path / "run").exists()
 
 
 def test_an_interrupt_ends_with_its_own_code_and_a_hint(

@@ -48,14 +48,6 @@ def test_a_section_that_is_given_in_part_keeps_its_own_defaults():
     assert settings.judge.cases == default.cases
 
 
-def test_an_algorithm_that_is_given_in_part_keeps_the_presets_own_settings():
-    settings = read_settings({"train": {"critic": {"steps": 3}}})
-    (course,), (preset,) = settings.train["critic"], Settings().train["critic"]
-    assert (course.id, course.steps) == ("sft", 3)
-    assert course.learning_rate == preset.learning_rate != 1e-3
-    assert settings.train["attacker"] == Settings().train["attacker"]
-
-
 def test_the_command_line_shows_exactly_the_settings():
     plain = composed(["run_dir=x"])
     assert set(plain) == set(Settings.model_fields)
@@ -91,21 +83,6 @@ def test_two_runs_of_one_minute_have_folders_of_their_own():
     assert "s3" in str(composed(["seed=3"])["run_dir"])
 
 
-def test_an_algorithm_is_a_choice_with_settings_of_its_own():
-    def settings(*overrides):
-        return read_settings(composed(overrides))
-
-    chosen = settings(
-        "train.learner=ppo", "train.learner.clip_range=0.1", "train.attacker=reinforce"
-    )
-    (learning,) = chosen.train["learner"]
-    assert (learning.id, learning.clip_range) == ("ppo", 0.1)
-    assert [one.id for one in chosen.train["attacker"]] == ["reinforce"]
-    assert chosen.rl_algorithms("critic") == ()
-    assert settings().train == Settings().train
-    assert read_settings(chosen.model_dump(mode="json")) == chosen
-
-
 def test_python_names_an_algorithm_by_id_or_with_settings():
     def learning(given):
         (found,) = read_settings({"train": {"learner": given}}).train["learner"]
@@ -113,8 +90,9 @@ def test_python_names_an_algorithm_by_id_or_with_settings():
 
     assert learning({"id": "rloo", "steps": 3}).steps == 3
     assert learning("ppo").id == "ppo"
-    kept, preset = learning({"steps": 3}), Settings().train["learner"][0]
-    assert (kept.id, kept.steps, kept.beta) == ("grpo", 3, preset.beta)
+    (kept,) = read_settings({"train": {"critic": {"steps": 3}}}).train["critic"]
+    (preset,) = Settings().train["critic"]
+    assert kept == preset.model_copy(update={"steps": 3}) != type(preset)(steps=3)
     with pytest.raises(InvalidOption, match="clop"):
         learning({"id": "ppo", "clop": 1})
     with pytest.raises(

@@ -4,6 +4,7 @@ import shutil
 from functools import partial
 
 import pytest
+from improving import drive_stages
 
 from superalign_env.canonical import content_hash
 from superalign_env.store import Run
@@ -15,16 +16,14 @@ from superalign_training.data.examples import (
     balanced_pairs,
     balanced_unpaired,
 )
-from superalign_training.selfplay.agents import first_policies, first_policy, policy_of
-from superalign_training.selfplay.driver import PlannedStage, StageResult, drive
+from superalign_training.selfplay.agents import first_policy, policy_of
+from superalign_training.selfplay.driver import PlannedStage, StageResult
 from superalign_training.selfplay.model_cache import ModelCache
 from superalign_training.selfplay.playing import tasks_of
 from superalign_training.selfplay.settings import read_settings
 from superalign_training.selfplay.stages.supervise import rated_examples, supervise
-from superalign_training.selfplay.state import first_state
 from superalign_training.selfplay.supervisors.candidates import training_signals, vetoed
 from superalign_training.selfplay.teaching import replayed
-from superalign_training.selfplay.watching import Silent
 
 ROLES = ("attacker", "learner", "critic")
 
@@ -44,18 +43,6 @@ def settings(model):
     )
 
 
-def go(path, chosen, plan, *, resume=False):
-    run = Run.open(path) if resume else Run.create(path, kind="train", config={}, seed=5)
-    with run:
-        policies = first_policies(chosen, ModelCache())
-        return drive(
-            run,
-            plan,
-            first_state=lambda: first_state(run, policies, generation_role="learner"),
-            watcher=Silent(),
-        )
-
-
 def stage(chosen, rules, number=1):
     do = partial(supervise, settings=chosen, rules=Supervise.model_validate(rules))
     return PlannedStage("supervise", do, number)
@@ -71,7 +58,9 @@ def test_the_learner_is_taught_and_kept_and_nobody_else_changes(speaking, tmp_pa
     chosen = settings(speaking)
     rules = {**RULES, "algorithm": {"id": name, **FEW}}
     before = first_policy("learner", chosen, ModelCache()).hash
-    chains = [go(tmp_path / f"run{k}", chosen, [stage(chosen, rules)]) for k in range(2)]
+    chains = [
+        drive_stages(tmp_path / f"run{k}", chosen, [stage(chosen, rules)]) for k in range(2)
+    ]
     learner = chains[0].policies["learner"]
     assert learner.weights != before
     assert learner.path.startswith("checkpoints/learner-g0-r1-")
@@ -94,7 +83,7 @@ def test_nothing_to_learn_leaves_the_learner_as_it_is(speaking, tmp_path):
         "num_generations": 1,
         "revised": False,
     }
-    chain = go(tmp_path / "run", chosen, [stage(chosen, rules)])
+    chain = drive_stages(tmp_path / "run", chosen, [stage(chosen, rules)])
     assert notes_of(tmp_path / "run") == {"examples": 0}
     assert not chain.policies["learner"].path
 
@@ -116,7 +105,7 @@ def probe(chosen, rules, found):
 def test_a_label_changes_what_the_learner_is_taught_in_the_next_round(speaking, tmp_path):
     chosen = settings(speaking)
     rules = Supervise.model_validate({**RULES, "algorithm": "dpo", "balanced": False})
-    go(tmp_path / "mute", chosen, [stage(chosen, RULES)])
+    drive_stages(tmp_path / "mute", chosen, [stage(chosen, RULES)])
     shutil.copytree(tmp_path / "mute", tmp_path / "heard")
     with Run.open(tmp_path / "heard") as run:
         spoken = [e for e in run.episodes(scenario="red-team") if e.judged]
@@ -130,7 +119,7 @@ def test_a_label_changes_what_the_learner_is_taught_in_the_next_round(speaking, 
     found = {"mute": [], "heard": []}
     for name, taught in found.items():
         plan = [stage(chosen, RULES), probe(chosen, rules, taught)]
-        go(tmp_path / name, chosen, plan, resume=True)
+        drive_stages(tmp_path / name, chosen, plan, resume=True)
     assert found["mute"] != found["heard"]
     told = [pair for pair in found["heard"] if pair.sources == ("ann",)]
     refuse = first_policy("learner", chosen, ModelCache()).tokenizer(" refuse<|end|>")
@@ -145,7 +134,7 @@ def test_a_vetoed_answer_is_never_held_up_whatever_labels_say(
 ):
     chosen = settings(speaking)
     rules = Supervise.model_validate({**RULES, "algorithm": algorithm, "balanced": False})
-    go(tmp_path / "run", chosen, [stage(chosen, RULES)])
+    drive_stages(tmp_path / "run", chosen, [stage(chosen, RULES)])
     refuse = tuple(
         first_policy("learner", chosen, ModelCache()).tokenizer(" refuse<|end|>")[
             "input_ids"
@@ -168,7 +157,7 @@ def test_a_vetoed_answer_is_never_held_up_whatever_labels_say(
     found = {"praised": [], "run": []}
     for name, taught in found.items():
         plan = [stage(chosen, RULES), probe(chosen, rules, taught)]
-        go(tmp_path / name, chosen, plan, resume=True)
+        drive_stages(tmp_path / name, chosen, plan, resume=True)
 
     def held_up(taught):
         if algorithm == "dpo":
@@ -190,7 +179,7 @@ def test_the_random_slice_and_what_was_taken_back_are_not_heard_but_vetoes_are(
 ):
     chosen = settings(speaking)
     plan = [stage(chosen, RULES)]
-    go(tmp_path / "run", chosen, plan)
+    drive_stages(tmp_path / "run", chosen, plan)
     with Run.open(tmp_path / "run") as run:
         name = run.episode_ids(scenario="red-team")[0]
         asked = [
@@ -219,7 +208,9 @@ def test_the_random_slice_and_what_was_taken_back_are_not_heard_but_vetoes_are(
             barred[u.turn] = [one.text for one in vetoed(context, role_of(u.seat))]
         return StageResult(context.state)
 
-    go(tmp_path / "run", chosen, [*plan, PlannedStage("listen", listen, 2)], resume=True)
+    drive_stages(
+        tmp_path / "run", chosen, [*plan, PlannedStage("listen", listen, 2)], resume=True
+    )
     assert sorted(signal.question for signal in kept) == [
         "q-label-selected",
         "q-veto-random",
@@ -240,7 +231,9 @@ def test_replayed_are_the_words_of_the_untrained_original(speaking, tmp_path):
         found.append(replayed(context, chosen, rules.replay, original, general))
         return StageResult(context.state)
 
-    go(tmp_path / "run", chosen, [stage(chosen, RULES), PlannedStage("look", look, 1)])
+    drive_stages(
+        tmp_path / "run", chosen, [stage(chosen, RULES), PlannedStage("look", look, 1)]
+    )
     original = first_policy("learner", chosen, ModelCache())
     with Run.open(tmp_path / "run", readonly=True) as run:
         in_stage, sat = (

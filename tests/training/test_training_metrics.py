@@ -9,44 +9,13 @@ from superalign_env.store import TRAINING, Run, declare, declared
 from superalign_env.types import Metric
 from superalign_training.algorithms.losses import clipped, explained_variance
 from superalign_training.algorithms.trl import _LOGGED
-from superalign_training.selfplay import SelfPlay
 from superalign_training.selfplay.recorder import BATCH, MetricRecorder
-
-FEW = {"steps": 2, "batch_size": 4}
-START = {"steps": 2, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
-def rows(speaking, tmp_path_factory):
+def rows(earned):
     """Metrics of updates, and declarations, of a run in which all roles are paid."""
-    path = tmp_path_factory.mktemp("trained") / "run"
-    SelfPlay(
-        run_dir=path,
-        lineup=dict.fromkeys(("learner", "attacker", "critic"), str(speaking)),
-        train={
-            "learner": {"id": "ppo", **START},
-            "attacker": [{"id": "sft", **FEW}, {"id": "reinforce", **START}],
-            "critic": [{"id": "sft", **FEW}, {"id": "rloo", **START}],
-        },
-        rounds=1,
-        budget=0.3,
-        judge={
-            **{"cases": 8, "check_cases": 6, "single_answer_steps": 0, "max_fits": 1},
-            "imitation": FEW,
-        },
-        attack={"cases": 8, "archive_updates": 2, "min_distinct": 0.0, "min_valid": 0.0},
-        supervise={
-            **{"cases": 8, "num_generations": 2, "min_score": 0.0, "balanced": False},
-            "algorithm": {"id": "sft", **FEW},
-            "replay": {"cases": 4, "num_generations": 2, "imitation": FEW},
-        },
-        calibrate={"cases": 6},
-        evaluate={
-            **{"cases": 10, "attack_cases": 4, "fresh_queries": 6, "fresh_waves": 2},
-            "family_cases": 0,
-        },
-    ).run()
-    with Run.open(path, readonly=True) as run:
+    with Run.open(earned, readonly=True) as run:
         kinds = run.metrics.kinds()
         return [row.metric for row in run.metrics.read(TRAINING)], kinds
 
@@ -68,7 +37,7 @@ def test_ppo_says_all_that_the_field_looks_at(rows):
     }
     assert {f"train/{name}" for name in wanted} <= set(found)
     steps = list(found["train/policy_loss"])
-    assert len(steps) == 2
+    assert len(steps) == 4
     assert steps == sorted(steps)
     assert steps[-1] - steps[0] >= 4, "the step is the policy's count of updates"
     assert all(math.isfinite(v) for by in found.values() for vs in by.values() for v in vs)
@@ -98,7 +67,14 @@ def test_every_metric_of_ours_is_declared_with_its_first_value(rows):
     assert {row.name for row in metrics} <= set(kinds)
     assert kinds["train/explained_variance"].better == "higher"
     assert kinds["train/kl"].unit == "nats"
-    assert all(kind.title and kind.chart == "line" for kind in kinds.values())
+    assert all(kinds[row.name].title and kinds[row.name].chart == "line" for row in metrics)
+
+
+@pytest.mark.parametrize("recorded", ["earned", "finished", "finished_chain"])
+def test_a_stage_declares_its_metrics_whatever_else_is_imported(
+    recorded, undeclared, request
+):
+    assert undeclared(request.getfixturevalue(recorded)) == set()
 
 
 def test_every_number_that_a_trainer_of_trl_logs_is_declared():

@@ -4,10 +4,11 @@ import json
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import torch
+from improving import SeatedCritic
+from small_runs import BRIEF
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from superalign_agents.classifier import ClassifierCritic
@@ -20,15 +21,6 @@ from superalign_training.selfplay.driver import Interrupted
 from superalign_training.selfplay.skipped_stages import skipped_stages
 from superalign_training.selfplay.watching import Silent
 
-LINEUPS = Path(__file__).parent / "lineups"
-
-BRIEF = {
-    "cases": 10,
-    "attack_cases": 4,
-    "fresh_queries": 6,
-    "fresh_waves": 2,
-    "family_cases": 0,
-}
 FEW = {"id": "reinforce", "steps": 2, "batch_size": 8}
 
 
@@ -199,34 +191,6 @@ def test_a_learner_against_a_script_is_paid_by_the_truth_alone(speaking, tmp_pat
     assert earned == {-1.0, 1.0}
 
 
-class Person(threading.Thread):
-    """Somebody beside a run who judges what the queue shows, like ``superalign label``."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path, self.done, self.shown = path, threading.Event(), []
-
-    def run(self):
-        while not self.done.wait(0.02):
-            try:
-                run = Run.open(self.path, beside=True)
-            except Exception:
-                continue
-            with run:
-                while (asked := run.questions.claim("bea")) is not None:
-                    self.shown.append(asked.why)
-                    said = {"text": f"score {len(self.shown) % 10} sure 9"}
-                    run.questions.answer(asked.id, "bea", value=1.0, payload=said)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.join()
-
-
 class Leaves(Silent):
     """Presses Ctrl-C in the middle of learning, once people have judged what was played."""
 
@@ -247,7 +211,7 @@ def test_a_person_is_the_critic_and_is_not_asked_again_after_ctrl_c(speaking, tm
         "train": {"learner": {"id": "reinforce", "steps": 2, "batch_size": 6}},
         "options": {"vanilla": 0.0},
     }
-    with Person(folder) as bea:
+    with SeatedCritic(folder) as bea:
         with pytest.raises(Interrupted, match="resume=True"):
             trained(folder, watcher=Leaves(), **settings)
         before = len(bea.shown)
@@ -315,8 +279,7 @@ def duel(scenario, speaking):
 
 
 @pytest.mark.parametrize("scenario", ["duel:Duel", "relay_race:RelayRace"])
-def test_two_learners_meet_each_others_past(speaking, tmp_path, monkeypatch, scenario):
-    monkeypatch.syspath_prepend(str(LINEUPS))
+def test_two_learners_meet_each_others_past(speaking, tmp_path, scenario):
     folder, settings = tmp_path / "run", duel(scenario, speaking)
     lines = skipped_stages(SelfPlay(**settings).settings)
     _, changed = trained(folder, **settings)

@@ -16,6 +16,7 @@ from superalign_env.types import Episode, Fault, Role, Signal, Utterance, Verdic
 from superalign_env.verdicts import to_words
 
 declare("verdicts.accuracy", "Critic right", unit="share", better="higher")
+declare("verdicts.brier", "Verdicts: Brier score (0 is best)", better="lower")
 
 
 class VerdictExample(NamedTuple):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
+from superalign_training.sections import expected
 
 
 def make_registered(
@@ -100,6 +101,5 @@ def _flaw(flaw: Any, settings: list[str]) -> str:
     if flaw["type"] == "extra_forbidden":
         suggestion = hint(nearest(key, settings), settings)
         return f"there is no setting {key!r} (={flaw['input']!r}); {suggestion}"
-    if not key:  # what fits only together
-        return str(flaw["msg"]).removeprefix("Value error, ")
-    return f"{key}={flaw['input']!r}: {flaw['msg']}"
+    # Without a key: what fits only together.
+    return f"{key}={flaw['input']!r}: {expected(flaw)}" if key else expected(flaw)

@@ -1,6 +1,7 @@
 """Base of all settings: frozen, checked at construction, unknown keys refused."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,6 +39,50 @@ def unknown_key(key: str, keys: Collection[str]) -> str:
     if suggestions or (section and inside):
         advice = hint(suggestions, inside.values())
     return f"no setting is called {key}; {advice}"
+
+
+_EXPECTED = {
+    "bool": "write true or false",
+    "dict": "write a mapping, as in {a: 1}",
+    "finite": "write a finite number, as in 0.2",
+    "float": "write a number, as in 0.2",
+    "int": "write a whole number, as in 3",
+    "list": "write a list, as in [a, b]",
+    "mapping": "write a mapping, as in {a: 1}",
+    "model": "write a mapping, as in {a: 1}",
+    "path": "write a path, as in runs/mine",
+    "string": "write a text",
+    "tuple": "write a list, as in [a, b]",
+}
+"""First part of the type of a validation error → what to write instead."""
+
+_FORM = ("type", "parsing", "from_float", "number")
+"""Second part of the type where the form is wrong, not a bound."""
+
+_BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+
+
+def expected(flaw: Mapping[str, Any]) -> str:
+    """Return what to write instead of a value that does not fit.
+
+    Args:
+        flaw: one of the errors that pydantic lists.
+    """
+    context, value = flaw.get("ctx", {}), flaw["input"]
+    for name, words in _BOUNDS.items():
+        if name in context:
+            return f"must be {words} {context[name]:g}"
+    if flaw["type"] == "too_short":
+        return f"write at least {context['min_length']} of them"
+    if flaw["type"] == "literal_error":
+        return f"choose {context['expected']}"
+    kind, _, what = flaw["type"].partition("_")
+    if kind == "float" and isinstance(value, str) and value.endswith("%"):
+        with suppress(ValueError):
+            return f"write a share as a number: {float(value[:-1]) / 100:g}"
+    if kind in _EXPECTED and what in _FORM:
+        return _EXPECTED[kind]
+    return str(flaw["msg"]).removeprefix("Value error, ")
 
 
 def _section(key: str) -> str:

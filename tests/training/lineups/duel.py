@@ -9,14 +9,15 @@ from superalign_env.types import Brief, Ending, Gold, Reward, Step, Task
 SIGNS = ("rock", "paper", "scissors")
 
 
-class Signs:
-    """A source of duels; there is no truth about them."""
+class Numbered:
+    """A source of numbered tasks; there is no truth about them."""
 
-    id = "signs-1"
+    def __init__(self, noun, menu):
+        self.id, self.noun, self._menu = f"{noun}-1", noun, menu
 
     def draw(self, rng, split):
-        number = int(rng.integers(40))
-        return Task(f"duel:{number}:{split}", "signs", f"duel {number}", split=split)
+        text = f"{self.noun} {int(rng.integers(40))}"
+        return Task(f"{text}:{split}", self.noun, text, split=split)
 
     def gold(self, task):
         return Gold("")
@@ -28,10 +29,10 @@ class Signs:
         return None
 
     def menu(self, task):
-        return SIGNS
+        return self._menu
 
     def answers(self, task):
-        return SIGNS
+        return self._menu
 
 
 class State(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ class Duel:
 
     def __init__(self, *, split: str = "train") -> None:
         self.split = split
-        self.source = Signs()
+        self.source = Numbered("duel", SIGNS)
         self.weights = {"red": {"won": 1.0}, "blue": {"won": 1.0}}
         self.options: dict[str, Any] = {"split": split}
 

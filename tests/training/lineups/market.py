@@ -3,36 +3,12 @@
 from typing import Any
 
 import msgspec
+from duel import Numbered
 
 from superalign_env.plain_text import fence
-from superalign_env.types import Brief, Ending, Gold, Reward, Step, Task
+from superalign_env.types import Brief, Ending, Reward, Step, Task
 
 PRICES = ("one", "two", "three", "four")
-
-
-class Goods:
-    """A source of goods; there is no truth about them."""
-
-    id = "goods-1"
-
-    def draw(self, rng, split):
-        number = int(rng.integers(40))
-        return Task(f"good:{number}:{split}", "goods", f"thing {number}", split=split)
-
-    def gold(self, task):
-        return Gold("")
-
-    def grade(self, task, text, group=""):
-        return ()
-
-    def parse(self, text, split):
-        return None
-
-    def menu(self, task):
-        return PRICES
-
-    def answers(self, task):
-        return PRICES
 
 
 class State(msgspec.Struct, frozen=True):
@@ -50,7 +26,7 @@ class Market:
 
     def __init__(self, *, split: str = "train") -> None:
         self.split = split
-        self.source = Goods()
+        self.source = Numbered("thing", PRICES)
         self.weights = {
             "seller": {"price": 1.0},
             "buyer": {"price": 1.0},

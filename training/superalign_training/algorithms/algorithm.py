@@ -21,6 +21,8 @@ from pydantic import PlainSerializer, PlainValidator
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.plain_text import inline
+from superalign_env.store import declare
 from superalign_training.data import Live
 from superalign_training.registered import make_registered, plain_registered
 
@@ -37,6 +39,11 @@ LearnsFrom = Kind | tuple[Kind, ...]
 
 OnStep = Callable[[int, Mapping[str, float]], object]
 """(steps done, numbers of this step); ``loss`` is recorded as ``train/loss``."""
+
+# Every update reports these, whoever computes it.
+declare("train/loss", "Loss")
+declare("train/grad_norm", "Gradient norm before clipping")
+declare("train/learning_rate", "Learning rate")
 
 RefPolicy = Literal["round", "original"]
 """The policy as it is when `improve` is called, or as it was before any training (with LoRA:
@@ -237,7 +244,8 @@ def algorithms_for(*kinds: Kind) -> list[str]:
         try:
             kinds_of = experience_kinds(registry.load("algorithm", name))
         except Exception as error:  # whatever a plug-in raises at its import
-            warnings.warn(f"{name} is left out: {error}", RuntimeWarning, stacklevel=2)
+            why = f"{name} is left out: {error}"
+            warnings.warn(inline(why), RuntimeWarning, stacklevel=2)
             continue
         if not kinds_of.isdisjoint(kinds):
             able.append(name)

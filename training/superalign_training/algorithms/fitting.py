@@ -124,7 +124,7 @@ def fit(
         policy: its optimiser goes on where it stopped.
         rows: drawn in random order, again and again.
         settings: steps, batch size and learning rate.
-        seed: of the order of the rows.
+        seed: of the order of the rows and of dropout.
         logit_bias: token → what is added to its logit as a first word, here and never again.
         on_step: called after every step.
     """
@@ -138,13 +138,18 @@ def fit(
         places = order[step * batch : (step + 1) * batch]
         return mean_over_tokens(*rows.token_losses(model, places, logit_bias=bias))
 
-    losses = descend(policy, settings, loss, on_step=on_step)
+    losses = descend(policy, settings, loss, seed=mix(seed, 1), on_step=on_step)
     tail = losses[-max(1, settings.steps // 10) :]
     return sum(tail) / len(tail)
 
 
 def descend(
-    policy: Policy, settings: FitSettings, loss: StepLoss, *, on_step: OnStep | None = None
+    policy: Policy,
+    settings: FitSettings,
+    loss: StepLoss,
+    *,
+    seed: int,
+    on_step: OnStep | None = None,
 ) -> list[float]:
     """Minimise a loss; return its value at each step.
 
@@ -152,10 +157,17 @@ def descend(
         policy: its optimiser goes on where it stopped.
         settings: steps and learning rate.
         loss: asked once for each step.
+        seed: of the model's dropout.
         on_step: called after every step.
     """
     losses = []
-    with policy.training() as model:
+    device = policy.model.device
+    # Dropout draws from torch's global generator, which is left as it was found.
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        policy.training() as model,
+    ):
+        torch.manual_seed(policy.seed(seed))
         for step in range(settings.steps):
             learning_rate = settings.learning_rate_at(step)
             optimizer = policy.optimizer(learning_rate)

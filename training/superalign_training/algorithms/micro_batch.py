@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from superalign_env.errors import OutOfMemory
+from superalign_env.plain_text import inline
 
 T = TypeVar("T")
 
@@ -64,8 +65,10 @@ class MicroBatch:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"{size} rows at once do not fit into memory; going on with {self.size} or "
-                f"fewer (same result; set micro_batch_size={self.size} to start with that)",
+                inline(
+                    f"{size} rows at once do not fit into memory; going on with {self.size} or "
+                    f"fewer (same result; set micro_batch_size={self.size} to start with that)"
+                ),
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -30,9 +30,6 @@ from superalign_training.policy import MasterAdamW
 TrainerT = TypeVar("TrainerT")
 
 
-declare("train/loss", "Loss")
-declare("train/grad_norm", "Gradient norm before clipping")
-declare("train/learning_rate", "Learning rate")
 # Computed by TRL's trainers alone; see `_LOGGED`.
 declare("train/mean_token_accuracy", "Token accuracy", unit="share", better="higher")
 declare("train/accuracy", "Pairs in the right order", unit="share", better="higher")

@@ -46,7 +46,7 @@ def improve(
     batch, steps = batch_and_steps(settings, len(examples))
     fit = FitSettings(steps=steps, learning_rate=settings.learning_rate, batch_size=batch)
     losses_of = _Losses(settings, policy, examples, fit, seed=seed)
-    losses = descend(policy, fit, losses_of.loss, on_step=on_step)
+    losses = descend(policy, fit, losses_of.loss, seed=seed, on_step=on_step)
     tenth = max(1, steps // 10)
     return {
         "examples": float(len(experience)),

@@ -53,10 +53,10 @@ def train(
         if not multirun:
             launch(settings or [], resume=resume, dry=dry, measure=measure)
             return
-        found = launch_sweep(
+        results = launch_sweep(
             settings or [], jobs=jobs, resume=resume, dry=dry, measure=measure
         )
-    if any(result.code for result in found):
+    if any(result.code for result in results):
         raise typer.Exit(1)
 
 
@@ -108,7 +108,8 @@ def _interruptible() -> Iterator[None]:
         with sigterm_as_interrupt():
             yield
     except KeyboardInterrupt as stop:
+        from superalign_env.cli.output import errors, say  # noqa: PLC0415 - as above
         from superalign_training.selfplay.stopping import exit_code  # noqa: PLC0415 - as above
 
-        typer.echo(f"\n{str(stop) or 'stopped before anything was written'}", err=True)
+        say("\n{}", str(stop) or "stopped before anything was written", to=errors)
         raise typer.Exit(exit_code(stop)) from stop

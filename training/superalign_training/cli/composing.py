@@ -7,24 +7,22 @@ values.
 """
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_training.cli.unreadable import unreadable
+from superalign_training.cli.spelling import severally, spelled, unreadable
 from superalign_training.gap.controller import make_controller
 from superalign_training.registered import plain_registered
 from superalign_training.sections import keys_in, unknown_key
@@ -56,15 +54,17 @@ def composed(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         InvalidOption: a key that does not exist, a value that does not fit, no sense.
     """
-    words = _spelled(words)
+    words = spelled(words)
     overrides = _parsed(words)
-    known = [
-        (word, one) for word, one in zip(words, overrides, strict=True) if not _is_free(one)
-    ]
+    for word, override in zip(words, overrides, strict=True):
+        if override.is_sweep_override():
+            raise InvalidOption(severally(word))
+    in_schema = [p for p in zip(words, overrides, strict=True) if not _is_free(p[1])]
     try:
-        plain = _composed([_freed(word, one) for word, one in known])
-    except InvalidOption as error:
-        raise InvalidOption(_misnamed([one for _, one in known]) or str(error)) from error
+        plain = _composed([_freed(*pair) for pair in in_schema])
+    except ValueError as error:  # an InvalidOption, or Hydra's where a group is no text
+        message = _misnamed([override for _, override in in_schema]) or str(error)
+        raise InvalidOption(message) from error
     return _with_roles(plain, words, overrides)
 
 
@@ -75,14 +75,15 @@ def combinations(words: Sequence[str]) -> list[list[str]]:
         InvalidOption: words that cannot be read, or nothing to sweep over.
     """
     choices: list[list[str]] = []
+    words = spelled(words)
     for word, override in zip(words, _parsed(words), strict=True):
         if not override.is_sweep_override():
             choices.append([word])
-        elif override.is_discrete_sweep():
+        elif override.is_discrete_sweep() and not isinstance(override.value(), Glob):
             key = override.get_key_element()
             choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
         else:
-            raise InvalidOption(f"{word} is no list of values; write a,b,c or range(0,5)")
+            raise InvalidOption(f"{word} is no list of values; write a,b,c or 'range(0,5)'")
     if all(len(choice) == 1 for choice in choices):
         raise InvalidOption(
             "nothing to sweep over: give a key several values, as in seed=0,1,2"
@@ -94,16 +95,9 @@ def swept(words: Sequence[str]) -> list[str]:
     """Return the keys that have several values."""
     return [
         override.get_key_element()
-        for override in _parsed(words)
+        for override in _parsed(spelled(words))
         if override.is_sweep_override()
     ]
-
-
-def with_run_dir(words: Sequence[str], folder: Path) -> list[str]:
-    """Return words whose run lies in another folder."""
-    others = [word for word in words if not word.startswith("run_dir=")]
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return [*others, f"run_dir='{quoted}'"]
 
 
 def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
@@ -112,7 +106,7 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     Raises:
         InvalidOption: they do.
     """
-    words = _spelled(words)
+    words = spelled(words)
     config = OmegaConf.create(dict(recorded))
     wanted = OmegaConf.create(composed(words))
     for word, override in zip(words, _parsed(words), strict=True):
@@ -120,14 +114,14 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
         # A group's choice is in the record as the id that it leads to.
         place = f"{key.replace('/', '.')}.id" if key in groups() else key
         if _is_free(override):
-            known, value = _of_role(recorded, override), override.value()
-            differs = known != value and _changes(recorded, word, override)
+            before, value = _of_role(recorded, override), override.value()
+            differs = before != value and _changes(recorded, word, override)
         else:
-            known, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
-            differs = known != value
+            before, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
+            differs = before != value
         if key not in _EXEMPT and differs:
             raise InvalidOption(
-                f"{recorded['run_dir']} was made with {key}={known}, and a resumed run keeps "
+                f"{recorded['run_dir']} was made with {key}={before}, and a resumed run keeps "
                 f"its settings; drop {key}={value}, choose another run_dir, or go on with "
                 "other settings in a fork (superalign fork)"
             )
@@ -142,7 +136,7 @@ def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     Raises:
         InvalidOption: words that cannot be read, or that name what does not exist.
     """
-    words = _spelled(words)
+    words = spelled(words)
     config = OmegaConf.create(dict(recorded))
     overrides = _parsed(words)
     for word, override in zip(words, overrides, strict=True):
@@ -178,14 +172,6 @@ def _composed(words: Sequence[str]) -> dict[str, Any]:
         return _plain(compose(ROOT, overrides=list(words)))
 
 
-def _spelled(words: Sequence[str]) -> list[str]:
-    """Return words in which alarms are called as the registry calls them."""
-    return [
-        re.sub(r"^(\+*alarms\.)(\w+)", lambda m: m[1] + m[2].replace("_", "-"), word)
-        for word in words
-    ]
-
-
 def _freed(word: str, override: Override) -> str:
     """Return a word as Hydra wants it: what scenarios know, no schema lists beforehand."""
     free = override.key_or_group.partition(".")[0] in OPEN
@@ -214,34 +200,39 @@ def _with_roles(
         if not _is_free(override):
             continue
         top, *path = override.key_or_group.split(".")
-        if override.is_delete():
-            value: Any = None
-        elif not path:
+        if not path:
             raise InvalidOption(f"{word}: name a role, as in {top}.learner={_EXAMPLE[top]}")
-        else:
-            value = override.value()
         role, *below = path
+        value = None if override.is_delete() else override.value()
         place = plain[top] = dict(plain.get(top) or {})
-        if below:
-            held = place.get(role)
-            if isinstance(held, (list, tuple)) and len(held) == 1:
-                held = held[0]  # the only algorithm of a role
-            if isinstance(held, (list, tuple)):
-                raise InvalidOption(
-                    f"{word}: {top}.{role} holds several; write all of them anew, "
-                    f"{top}.{role}=[{{id: …, {below[-1]}: …}}, …]"
-                )
-            inner: dict[str, Any] = (
-                {"id": held} if isinstance(held, str) else dict(held or {})
-            )
-            place[role] = inner
-            for name in below[:-1]:
-                inner[name] = dict(inner.get(name) or {})
-                inner = inner[name]
-            inner[below[-1]] = value
-        else:
-            place[role] = value
+        place[role] = (
+            _changed_below(place.get(role), below, value, word) if below else value
+        )
     return plain
+
+
+def _changed_below(old: Any, below: Sequence[str], value: Any, word: str) -> dict[str, Any]:
+    """Return what a role has, with a key below it changed.
+
+    Raises:
+        InvalidOption: the role has several algorithms.
+    """
+    if isinstance(old, (list, tuple)) and len(old) == 1:
+        old = old[0]
+    if isinstance(old, (list, tuple)):
+        role = word.partition("=")[0].removesuffix(f".{'.'.join(below)}")
+        raise InvalidOption(
+            f"{word}: {role} holds several; write all of them anew, "
+            f"{role}=[{{id: …, {below[-1]}: …}}, …]"
+        )
+    *sections, last = below
+    changed: dict[str, Any] = {"id": old} if isinstance(old, str) else dict(old or {})
+    inner = changed
+    for name in sections:
+        inner[name] = dict(inner.get(name) or {})
+        inner = inner[name]
+    inner[last] = value
+    return changed
 
 
 def _of_role(recorded: Mapping[str, Any], override: Override) -> Any:
@@ -249,12 +240,12 @@ def _of_role(recorded: Mapping[str, Any], override: Override) -> Any:
 
     Of the only algorithm of a role, or of an agent with options, it is the id.
     """
-    found: Any = recorded
+    value: Any = recorded
     for name in override.key_or_group.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-        if isinstance(found, (list, tuple)) and len(found) == 1:
-            found = found[0]
-    return found.get("id") if isinstance(found, Mapping) else found
+        value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, (list, tuple)) and len(value) == 1:
+            value = value[0]
+    return value.get("id") if isinstance(value, Mapping) else value
 
 
 def _changes(recorded: Mapping[str, Any], word: str, override: Override) -> bool:
@@ -268,17 +259,17 @@ def _misnamed(overrides: Sequence[Override]) -> str:
     chosen = []
     for override in overrides:
         key, value = override.key_or_group, override.value()
-        if isinstance(value, str) and key in groups():
+        if key in groups() and not override.is_delete():
             _chosen(key, value)
             chosen.append(f"{key}={value}")
-        elif isinstance(value, str) and key == "preset":
-            _preset(value)
-    known = list(keys_in(_composed(chosen)))
+        elif key == "preset":
+            _preset(str(value))
+    keys = list(keys_in(_composed(chosen)))
     for override in overrides:
         key = override.key_or_group.replace("/", ".")
         free = key.partition(".")[0] in OPEN or override.key_or_group in groups()
-        if not (free or key == "preset" or key in known):
-            return unknown_key(key, known)
+        if not (free or key == "preset" or key in keys):
+            return unknown_key(key, keys)
     return ""
 
 
@@ -302,12 +293,12 @@ def _register() -> None:
     store.store(name="settings", node=OmegaConf.create(defaults))
 
 
-def _chosen(group: str, name: str) -> dict[str, Any]:
-    known = groups()[group]
-    if name not in known:
-        said = hint(nearest(name, known), known)
-        raise InvalidOption(f"{group}={name} names nothing; {said}")
-    return known[name]
+def _chosen(group: str, name: Any) -> dict[str, Any]:
+    choices = groups()[group]
+    if not isinstance(name, str) or name not in choices:
+        near = nearest(str(name), choices)
+        raise InvalidOption(f"{group}={name} names nothing; {hint(near, choices)}")
+    return choices[name]
 
 
 def _preset(name: str) -> Any:
@@ -316,13 +307,16 @@ def _preset(name: str) -> Any:
 
 def _parsed(words: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
-    found: list[Override] = []
+    overrides: list[Override] = []
     for word in words:
         try:
-            found += parser.parse_overrides([word])
+            (override,) = parser.parse_overrides([word])
         except HydraException as error:
             raise InvalidOption(unreadable(word)) from error
-    return found
+        if not override.key_or_group or override.package is not None:  # =3, a@b=3
+            raise InvalidOption(unreadable(word))
+        overrides.append(override)
+    return overrides
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -334,7 +328,12 @@ def _plain(config: Any) -> dict[str, Any]:
 def _our_errors() -> Iterator[None]:
     try:
         yield
+    except InterpolationResolutionError as error:
+        raise InvalidOption(
+            f"{error.full_key}: nothing is called what stands in ${{…}}; the shell puts in "
+            "variables outside single quotes, and ${oc.env:HOME} is one within"
+        ) from error
     except (HydraException, OmegaConfBaseException) as error:
-        words = str(error).partition("Config search path")[0]
-        told = " ".join(line.strip() for line in words.splitlines() if line.strip())
-        raise InvalidOption(f"{told} (all keys: docs/training.md, Settings)") from error
+        message = str(error).partition("Config search path")[0]
+        line = " ".join(message.split())
+        raise InvalidOption(f"{line} (all keys: docs/training.md, Settings)") from error

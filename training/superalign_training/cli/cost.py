@@ -15,6 +15,7 @@ from rich.table import Table
 from superalign_agents.ladders import user_cache
 from superalign_env.canonical import content_hash
 from superalign_env.capabilities import variants_of
+from superalign_env.cli.output import table
 from superalign_env.rollout import Rollouts
 from superalign_training.algorithms.sft import Sft
 from superalign_training.data import Example
@@ -87,12 +88,12 @@ def _remembered() -> dict[str, Speed]:
 
 def _remember(settings: Settings, speed: Speed) -> None:
     """Keep a speed for later dry runs; where that is impossible, they say that they lack it."""
-    known = {**_remembered(), _kind(settings): speed}
+    speeds = {**_remembered(), _kind(settings): speed}
     path = _memory()
     beside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(msgspec.json.encode(known))
+        beside.write_bytes(msgspec.json.encode(speeds))
         beside.replace(path)
     except OSError:
         return
@@ -127,14 +128,16 @@ def speed_of(settings: Settings) -> Speed:
     begin = time.perf_counter()
     episodes = Rollouts(scenario, agents, run=0, live=256).run(_CASES)
     played = time.perf_counter() - begin
-    said = [u.reply for e in episodes for u in e.utterances if u.reply is not None]
-    known = [reply for reply in said if reply.prompt_ids and reply.token_ids]
-    read = sum(len(r.prompt_ids) + len(r.token_ids) for r in known) / max(1, len(known))
-    lessons = [Example(r.prompt_ids, r.token_ids) for r in known]
+    replies = [u.reply for e in episodes for u in e.utterances if u.reply is not None]
+    with_ids = [reply for reply in replies if reply.prompt_ids and reply.token_ids]
+    read = sum(len(r.prompt_ids) + len(r.token_ids) for r in with_ids) / max(
+        1, len(with_ids)
+    )
+    lessons = [Example(r.prompt_ids, r.token_ids) for r in with_ids]
     course, row = _taught(policy, lessons[:_BATCH]) if lessons else (0.0, 0.0)
-    turns = len(said) / max(1, len(episodes))
+    turns = len(replies) / max(1, len(episodes))
     name = model if isinstance(model, str) else str(model.get("id"))
-    speed = Speed(name, played / max(1, len(said)), row, course + _STAGE, read, turns)
+    speed = Speed(name, played / max(1, len(replies)), row, course + _STAGE, read, turns)
     _remember(settings, speed._replace(measured=date.today().isoformat()))
     return speed
 
@@ -195,10 +198,10 @@ class Cost(NamedTuple):
     @property
     def whole(self) -> StageCounts:
         """The sum over all stages."""
-        found = StageCounts()
+        total = StageCounts()
         for spent in self.stages.values():
-            found = found.plus(spent)
-        return found
+            total = total.plus(spent)
+        return total
 
     @property
     def seconds(self) -> float | None:
@@ -276,12 +279,9 @@ def cost_of(
 
 def cost_table(cost: Cost) -> Table:
     """Return the estimate for the terminal."""
-    table = Table("stage", title="what this run will cost, at most (an estimate)")
-    for column in ("how often", "episodes", "tokens", "labels", "planted", "time"):
-        table.add_column(column, justify="right")
-    rows = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
-    for name, often, spent in [*rows, ("all", "", cost.whole)]:
-        table.add_row(
+    stages = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
+    rows = [
+        (
             name,
             often,
             _round(spent.episodes),
@@ -290,7 +290,14 @@ def cost_table(cost: Cost) -> Table:
             _round(spent.planted),
             _span(cost.seconds_of(spent)),
         )
-    return table
+        for name, often, spent in [*stages, ("all", "", cost.whole)]
+    ]
+    return table(
+        ["stage", "how often", "episodes", "tokens", "labels", "planted", "time"],
+        rows,
+        title="what this run will cost, at most (an estimate)",
+        numbers=True,
+    )
 
 
 def _round(number: float | None) -> str:

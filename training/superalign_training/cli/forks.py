@@ -55,10 +55,10 @@ def fork(
         InvalidOption: settings that make no sense.
     """
     with Run.open(run_dir, readonly=True) as source:
-        given = _updated(source.info.config, settings)
+        plain = _updated(source.info.config, settings)
         return fork_of(
             source,
-            read_settings({**given, "run_dir": str(new_dir)}),
+            read_settings({**plain, "run_dir": str(new_dir)}),
             at=at,
             stage=stage,
             watcher=watcher,

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from superalign_env.cli import output
 from superalign_env.errors import RecordError
-from superalign_env.plain_text import terminal
+from superalign_env.plain_text import one_line
 from superalign_env.store import Run
 from superalign_training.selfplay.stopping import sigterm_as_interrupt
 from superalign_training.selfplay.watching.standings import Standings, standings_of
@@ -159,14 +160,12 @@ def results_table(results: Sequence[Result]) -> Table:
     """Return how runs ended, one row each: their last round or generation."""
     ends = {result.name: _end(result.folder) for result in results}
     columns = list(dict.fromkeys(title for end in ends.values() for title in end))
-    table = Table("run", "ended")
-    for column in columns:
-        table.add_column(column, justify="right")
+    rows = []
     for result in results:
         how = "done" if result.code == 0 else f"code {result.code}, see {result.log.name}"
         row = [ends[result.name].get(column, "") for column in columns]
-        table.add_row(*map(terminal, (result.name, how, *row)))
-    return table
+        rows.append([result.name, how, *row])
+    return output.table(["run", "ended", *columns], rows)
 
 
 def _end(folder: Path) -> Mapping[str, str]:
@@ -181,13 +180,13 @@ def _end(folder: Path) -> Mapping[str, str]:
 def _environment(jobs: int) -> dict[str, str]:
     """Return the environment of a run; several share the cores, not each all of them."""
     paths = [path for path in sys.path if path]
-    found = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if jobs > 1:
-        found.setdefault("OMP_NUM_THREADS", "1")
-    return found
+        environment.setdefault("OMP_NUM_THREADS", "1")
+    return environment
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    return terminal(said[-1][:300]) if said else "it said nothing"
+    written = [line.strip() for line in lines if line.strip()]
+    return one_line(written[-1], 300) if written else "it said nothing"

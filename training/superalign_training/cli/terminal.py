@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from superalign_agents.devices import require_device
+from superalign_env.cli.output import console, say, say_line, shown
 from superalign_env.errors import InvalidOption, RecordError
 from superalign_env.store import Run
 from superalign_training.cli import composing
 from superalign_training.cli.cost import Cost, cost_of, cost_table
+from superalign_training.cli.spelling import with_run_dir
 from superalign_training.loggers import make_loggers
 from superalign_training.selfplay.checks import require_lineup
 from superalign_training.selfplay.model_cache import ModelCache
@@ -48,9 +48,9 @@ def launch(
         _say_finished(settings)
         return
     for line in check(settings, resume=resume or dry, load=not dry):
-        print(line, flush=True)
+        say_line(line)
     if dry:
-        _say_plan(Console(), cost_of(settings, measure=measure))
+        _say_plan(cost_of(settings, measure=measure))
     else:
         train(settings, resume=resume)
 
@@ -85,7 +85,7 @@ def launch_fork(
     with Run.open(source, readonly=True) as opened:
         settings = read_settings(composing.changed(opened.info.config, words))
         if dry:
-            _say_plan(Console(), cost_of(settings, measure=measure))
+            _say_plan(cost_of(settings, measure=measure))
             return
         from superalign_training.cli.forks import fork_of  # noqa: PLC0415 - see above
 
@@ -94,10 +94,8 @@ def launch_fork(
     if go_on:
         train(made.settings, resume=True)
     else:
-        print(
-            f"made {settings.run_dir}; superalign train --resume "
-            f"run_dir={shlex.quote(str(settings.run_dir))}"
-        )
+        quoted = shlex.quote(str(settings.run_dir))
+        say("made {}; superalign train --resume run_dir={}", settings.run_dir, quoted)
 
 
 def launch_sweep(
@@ -124,7 +122,6 @@ def launch_sweep(
         InvalidOption: settings that make no sense, before any run is begun.
         Interrupted: by Ctrl-C or SIGTERM; the runs were told too.
     """
-    console = Console()
     swept = composing.swept(words)
     combinations = composing.combinations(words)
     base = Path(composing.composed(combinations[0])["run_dir"])
@@ -132,7 +129,7 @@ def launch_sweep(
     read: dict[str, Settings] = {}
     for chosen in combinations:
         name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
-        runs[name] = composing.with_run_dir(chosen, base / name)
+        runs[name] = with_run_dir(chosen, base / name)
         read[name] = read_settings(composing.composed(runs[name]))
     costs: dict[str, Cost] = {}
     for name, settings in read.items():
@@ -140,24 +137,22 @@ def launch_sweep(
         first = next(iter(costs.values()), None) if measure or not dry else None
         costs[name] = cost_of(settings, measured=first, measure=measure or not dry)
     for name, cost in costs.items():
-        console.print(f"{name}: {cost.line}", highlight=False, markup=False, soft_wrap=True)
+        say("{}: {}", name, cost.line)
     if dry:
         return []
     from superalign_training.cli.sweeping import Sweep, results_table  # noqa: PLC0415 - see above
 
     try:
-        found = Sweep(base, runs, jobs=jobs, resume=resume, say=print).run()
+        results = Sweep(base, runs, jobs=jobs, resume=resume, say=say_line).run()
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(
             f"stopped; {base} keeps what is done: give the same command with --resume"
         ) from stop
-    console.print(results_table(found))
-    folders = shlex.join(str(result.folder) for result in found if result.code == 0)
+    console.print(results_table(results))
+    folders = shlex.join(str(result.folder) for result in results if result.code == 0)
     if folders:
-        console.print(
-            f"superalign report --compare {folders}", highlight=False, soft_wrap=True
-        )
-    return found
+        say("superalign report --compare {}", folders)
+    return results
 
 
 def train(settings: Settings, *, resume: bool) -> "RunSummary":
@@ -171,27 +166,26 @@ def train(settings: Settings, *, resume: bool) -> "RunSummary":
         summary_tables,
     )
 
-    console = Console()
     if not resume:
         cost = cost_of(settings)
-        (_say_plan if console.is_terminal else _say_sums)(console, cost)
+        (_say_plan if console.is_terminal else _say_sums)(cost)
     # Trainers collect garbage at every end; what was imported so far is none.
     gc.freeze()
     if console.is_terminal:
         with LiveTable(console) as live:
             summary = SelfPlay.of(settings, live).run(resume=resume)
     else:
-        lines = LogLines(lambda text: print(text, flush=True))
+        lines = LogLines(say_line)
         summary = SelfPlay.of(settings, lines).run(resume=resume)
     console.print(*summary_tables(summary, console.width), sep="\n")
-    console.print(summary.sentence, highlight=False, markup=False)
+    say("{}", summary.sentence)
     with Run.open(settings.run_dir, readonly=True) as run:
-        console.print(truth_use(run).sentence, highlight=False, markup=False)
+        say("{}", truth_use(run).sentence)
         happened = run.events.read(kind="policy.unchanged")
         alarms = alarm_sentences(run)
-    for sentence in (*unchanged(one.event for one in happened), *alarms):
-        console.print(sentence, highlight=False, markup=False)
-    console.print(f"recorded in {settings.run_dir}", highlight=False, markup=False)
+    for sentence in (*unchanged(row.event for row in happened), *alarms):
+        say("{}", sentence)
+    say("recorded in {}", settings.run_dir)
     return summary
 
 
@@ -222,23 +216,25 @@ def _is_finished(settings: Settings) -> bool:
 def _say_finished(settings: Settings) -> None:
     page = settings.run_dir / "summary.md"
     if page.is_file():
-        print(page.read_text(encoding="utf-8"))
+        console.print(shown(page.read_text(encoding="utf-8", errors="replace")))
     folder = shlex.quote(str(settings.run_dir))
-    print(
-        f"{settings.run_dir} has ended already, and nothing was left to do; superalign report "
-        f"{folder} makes a page of it, rounds=N --resume goes on with more rounds"
+    say(
+        "{} has ended already, and nothing was left to do; superalign report {} makes a page "
+        "of it, rounds=N --resume goes on with more rounds",
+        settings.run_dir,
+        folder,
     )
 
 
-def _say_plan(console: Console, cost: Cost) -> None:
+def _say_plan(cost: Cost) -> None:
     """Print every stage of a run with what it costs, and the sums."""
     console.print(cost_table(cost))
-    _say_sums(console, cost)
+    _say_sums(cost)
 
 
-def _say_sums(console: Console, cost: Cost) -> None:
+def _say_sums(cost: Cost) -> None:
     for line in filter(None, (cost.line, cost.owed)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say_line(line)
 
 
 def check(settings: Settings, *, resume: bool = False, load: bool = True) -> list[str]:

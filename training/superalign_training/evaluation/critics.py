@@ -17,8 +17,23 @@ from superalign_env.measures import (
     share,
 )
 from superalign_env.protocols import TaskSource
+from superalign_env.store import declare
 from superalign_env.types import Episode, Grade, Judged, Metric, Seat, Verdict
 from superalign_training.judging import scores_of
+
+declare(
+    "verdicts.hallucinated",
+    "Good answers that are called bad",
+    unit="share",
+    better="lower",
+)
+declare("verdicts.missed", "Bad answers that are called good", unit="share", better="lower")
+declare(
+    "verdicts.wrong-kind", "Faults called by a wrong name", unit="share", better="lower"
+)
+declare("verdicts.length-bias", "Correlation of error and length of the answer")
+declare("verdicts.unreadable", "Verdicts that cannot be read", unit="share", better="lower")
+declare("verdicts.came-true", "Good answers among those of a score", unit="share")
 
 KindOf = Callable[[Sequence[Grade]], str]
 """Grades of a turn → kind of its fault."""

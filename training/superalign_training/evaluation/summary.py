@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_env.measures import Estimate
+from superalign_env.plain_text import markdown, markdown_table
 from superalign_env.report.names import conditions
 from superalign_env.rounding import decimal
 from superalign_env.types import Metric
@@ -216,11 +217,11 @@ def as_markdown(
     title: str, sentence: str, tables: Iterable[tuple[list[list[str]], str]]
 ) -> str:
     """Return a page with tables, each a heading, rows, and a note below it."""
-    parts = [f"# {title}", sentence]
-    for (head, *body), note in tables:
-        lines = [head, ["---"] * len(head), *body]
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
-        parts += [note] if note else []
+    parts = [f"# {markdown(title)}", markdown(sentence)]
+    for rows, note in tables:
+        head, *body = [[markdown(cell) for cell in row] for row in rows]
+        parts.append(markdown_table(head, body))
+        parts += [markdown(note)] if note else []
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,13 +1,12 @@
 """``superalign experiment``."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from superalign_env import registry
-from superalign_env.cli.output import console, table
+from superalign_env.cli.output import console, errors, print_json, say, table
 from superalign_env.errors import InvalidOption, ProtocolError
 
 if TYPE_CHECKING:
@@ -52,12 +51,12 @@ def experiment(
 
     mode: Mode = "quick" if quick else "tune" if tune else "full"
     chosen = plan.read_seeds(seeds) if seeds is not None else None
-    found = load(name)
+    loaded = load(name)
     where = out or plan.folder_of(name, mode)
     try:
         with watching.watched() as watcher:
             report = running.run_experiment(
-                found,
+                loaded,
                 where,
                 mode=mode,
                 seeds=chosen,
@@ -66,7 +65,7 @@ def experiment(
                 watcher=watcher,
             )
     except KeyboardInterrupt as stop:
-        typer.echo(f"\nstopped; the same command continues in {where}", err=True)
+        say("\nstopped; the same command continues in {}", where, to=errors)
         raise typer.Exit(exit_code(stop)) from stop
     _print(report, where)
 
@@ -82,24 +81,24 @@ def load(name: str) -> "Experiment":
         Experiment,
     )
 
-    found = registry.load("experiment", name)
-    if not isinstance(found, Experiment) or found.name != name:
+    registered = registry.load("experiment", name)
+    if not isinstance(registered, Experiment) or registered.name != name:
         raise ProtocolError(
             f"experiment {name!r} is registered as {registry.entry('experiment', name).target},"
             f" which must be an Experiment whose name is {name!r}"
         )
-    return found
+    return registered
 
 
 def _print(report: "ExperimentReport", where: Path) -> None:
     """Print the tables, and last one line of JSON."""
     from superalign_training.experiments.engine.results import shown  # noqa: PLC0415 - slow
 
-    for made in report.tables():
-        console.print(f"\n{made.title}", markup=False)
-        rows = [[shown(cell) for cell in row] for row in made.rows]
-        console.print(table(list(made.head), rows))
-    said = f"{report.plan.experiment.name}: {report.plan.status}. {report.result.sentence}"
-    console.print(f"\n{said.strip()}", markup=False)
-    console.print(f"{where}/result.md, result.json, picture.svg, run.db", markup=False)
-    typer.echo(json.dumps(report.line(), allow_nan=False))
+    for result_table in report.tables():
+        say("\n{}", result_table.title)
+        rows = [[shown(cell) for cell in row] for row in result_table.rows]
+        console.print(table(list(result_table.head), rows))
+    plan, sentence = report.plan, report.result.sentence
+    say("\n{}: {}. {}", plan.experiment.name, plan.status, sentence)
+    say("{}/result.md, result.json, picture.svg, run.db", where)
+    print_json(report.line())

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+
+from superalign_env.cli.output import console, errors, say, table
 
 app = typer.Typer(
     help="Train the learned gap controller, and try controllers on a model of a chain.",
@@ -28,13 +28,13 @@ def train_command(
     course = (
         PpoTraining(seed=seed) if steps is None else PpoTraining(seed=seed, steps=steps)
     )
-    with Console(stderr=True).status("raising chains") as status:
+    with errors.status("raising chains") as status:
         train(
             course,
             out=out,
             on_progress=lambda done: status.update(f"{done:,} of {course.steps:,}"),
         )
-    typer.echo(out)
+    say("{}", out)
 
 
 @app.command("rehearse")
@@ -55,16 +55,12 @@ def rehearse_command(
         tested = [controller for controller in tested if not controller.oracle]
     for controller in tested:
         controller.check(100, 3)
-    table = Table(title=f"{chains} chains of the surrogate; no evidence about real ones")
-    for heading in ("controller", "queries follow", "same queries", "rolled back"):
-        table.add_column(heading, justify="left" if heading == "controller" else "right")
-    seeds = range(seed, seed + chains)
-    for controller in track(tested, "rehearsing", transient=True):
+    seeds, rows = range(seed, seed + chains), []
+    for controller in track(tested, "rehearsing", console=console, transient=True):
         score = rehearse(controller, seeds)
-        table.add_row(
-            controller.id,
-            f"{score.following:.3f}",
-            f"{score.fixed:.3f}",
-            f"{score.rolled_back:.2f}",
-        )
-    Console().print(table)
+        numbers = f"{score.following:.3f}", f"{score.fixed:.3f}", f"{score.rolled_back:.2f}"
+        rows.append((controller.id, *numbers))
+    say("{} chains of the surrogate; no evidence about real ones", chains)
+    console.print(
+        table(["controller", "queries follow", "same queries", "rolled back"], rows)
+    )

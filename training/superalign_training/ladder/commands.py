@@ -15,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from superalign_env.cli.output import console, say
+
 if TYPE_CHECKING:
     from superalign_agents.ladders import RungReference
     from superalign_training.ladder.build import Watch
@@ -66,7 +68,7 @@ def build_command(  # noqa: PLR0913, PLR0917 - the options of a command
             tasks=tasks,
             world=world,
         ):
-            typer.echo(folder)
+            say("{}", folder)
         return
     for folder in build_with_progress(
         family=family,
@@ -78,7 +80,7 @@ def build_command(  # noqa: PLR0913, PLR0917 - the options of a command
         tasks=tasks,
         world=world,
     ):
-        typer.echo(folder)
+        say("{}", folder)
 
 
 @app.command("show")
@@ -92,7 +94,7 @@ def show_command(
     cards = ladder_tables.show_ladder(family)
     if pictures is not None and cards:
         for file in ladder_tables.draw_ladder(cards, pictures):
-            typer.echo(file)
+            say("{}", file)
 
 
 def build_with_progress(
@@ -195,11 +197,12 @@ def _progress() -> "Iterator[Watch]":
     """Yield a function that draws one bar for every rung in training."""
     lines: dict[RungReference, TaskID] = {}
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
+        TextColumn("loss {task.fields[loss]:.3f}", markup=False),
+        console=console,
     )
 
     def watch(reference: "RungReference", step: int, steps: int, loss: float) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from rich.table import Table
 
 from superalign_agents.ladders import Preset, RungReference, families, find_rungs, read_card
-from superalign_env.cli.output import console
+from superalign_env.cli.output import print_tables, table
 from superalign_env.errors import UnknownId
 from superalign_env.types import Metric
 
@@ -114,7 +114,7 @@ def show_ladder(family: str) -> list[Card]:
     """
     if family in families():
         presets = families()[family]
-        _print(models_table(family, presets), rates_table(family, presets))
+        print_tables(models_table(family, presets), rates_table(family, presets))
         return []
     folders = {
         reference: path
@@ -126,7 +126,7 @@ def show_ladder(family: str) -> list[Card]:
         raise UnknownId("ladder", family, names)
     cards = read_cards(folders)
     tasks = sorted({task for task, _ in columns(cards)})
-    _print(
+    print_tables(
         *[ladder_table(cards, n, task) for n in ("capacity", "utility") for task in tasks],
         moves_table(cards),
     )
@@ -141,19 +141,20 @@ def ladder_table(cards: Sequence[Card], name: str, task: str) -> Table:
         rung: [row.get(column) for column in tiers]
         for rung, row in tabulate(cards, name).items()
     }
-    table = _table(
-        f"{name} of {family} in {task}: mean over seeds (least–most)",
-        ["parameters", "seeds", *[f"tier {tier}" for _, tier in tiers]],
-        justify="right",
+    return table(
+        ["rung", "parameters", "seeds", *[f"tier {tier}" for _, tier in tiers]],
+        [
+            (
+                f"{family}/{rung}",
+                f"{sizes(cards)[rung]:,}",
+                max((cell.seeds for cell in cells if cell), default=0),
+                *map(_in_words, cells),
+            )
+            for rung, cells in rows.items()
+        ],
+        title=f"{name} of {family} in {task}: mean over seeds (least–most)",
+        numbers=True,
     )
-    for rung, cells in rows.items():
-        table.add_row(
-            f"{family}/{rung}",
-            f"{sizes(cards)[rung]:,}",
-            str(max((cell.seeds for cell in cells if cell), default=0)),
-            *map(_in_words, cells),
-        )
-    return table
 
 
 def moves_table(cards: Sequence[Card]) -> Table:
@@ -162,27 +163,30 @@ def moves_table(cards: Sequence[Card]) -> Table:
     shares = tabulate_moves(cards)
     roles = list(dict.fromkeys(role for row in shares.values() for role in row))
     title = f"understood moves of {family}: mean over seeds (least–most)"
-    table = _table(title, roles, justify="right")
-    for rung, row in shares.items():
-        table.add_row(f"{family}/{rung}", *[_in_words(row.get(role)) for role in roles])
-    return table
+    rows = [
+        (f"{family}/{rung}", *[_in_words(row.get(role)) for role in roles])
+        for rung, row in shares.items()
+    ]
+    return table(["rung", *roles], rows, title=title, numbers=True)
 
 
 def models_table(family: str, presets: Mapping[str, Preset]) -> Table:
     """Return one row per published model: size and prompt format."""
-    table = _table(
-        f"{family}: presets, by hub name or in $SUPERALIGN_MODELS",
-        ["parameters", "licence", "spoken to", "context"],
-    )
-    for name, preset in presets.items():
-        table.add_row(
+    rows = [
+        (
             f"{family}/{name}",
             f"{preset.parameters / 1e9:.2f} G",
             preset.licence,
             preset.template,
             f"{preset.context:,}",
         )
-    return table
+        for name, preset in presets.items()
+    ]
+    return table(
+        ["rung", "parameters", "licence", "spoken to", "context"],
+        rows,
+        title=f"{family}: presets, by hub name or in $SUPERALIGN_MODELS",
+    )
 
 
 def rates_table(family: str, presets: Mapping[str, Preset]) -> Table:
@@ -190,44 +194,28 @@ def rates_table(family: str, presets: Mapping[str, Preset]) -> Table:
     kinds = list(
         dict.fromkeys(kind for preset in presets.values() for kind in preset.learning_rate)
     )
-    table = _table(
-        f"{family}: the first LoRA adapter and learning rates",
-        ["rank", "alpha", "targets", *[f"rate, {kind}" for kind in kinds]],
-    )
-    for name, row_preset in presets.items():
-        table.add_row(
+    rows = [
+        (
             f"{family}/{name}",
-            *[str(row_preset.lora[key]) for key in ("rank", "alpha", "targets")],
+            *[preset.lora[key] for key in ("rank", "alpha", "targets")],
             *[
-                f"{row_preset.learning_rate[kind]:g}"
-                if kind in row_preset.learning_rate
-                else ""
+                f"{preset.learning_rate[kind]:g}" if kind in preset.learning_rate else ""
                 for kind in kinds
             ],
         )
-    return table
+        for name, preset in presets.items()
+    ]
+    return table(
+        ["rung", "rank", "alpha", "targets", *[f"rate, {kind}" for kind in kinds]],
+        rows,
+        title=f"{family}: the first LoRA adapter and learning rates",
+    )
 
 
 def _in_words(cell: SeedRange | None) -> str:
     if cell is None:
         return ""
     return f"{cell.mean:.2f} ({round(cell.low, 2):g}–{round(cell.high, 2):g})"
-
-
-def _table(title: str, headings: Sequence[str], *, justify: str = "left") -> Table:
-    """Return a table whose first column is never cut or wrapped."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("rung", no_wrap=True, overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right" if justify == "right" else "left")
-    return table
-
-
-def _print(*tables: Table) -> None:
-    for place, table in enumerate(tables):
-        if place:
-            console.print()
-        console.print(table)
 
 
 def draw_ladder(
@@ -240,6 +228,8 @@ def draw_ladder(
     # Half a second of import, for who wants pictures.
     from matplotlib.figure import Figure  # noqa: PLC0415 - see above
 
+    from superalign_env.figures import save  # noqa: PLC0415 - see above
+
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     for family in sorted({family for family, _ in columns(cards)}):
@@ -248,7 +238,7 @@ def draw_ladder(
         _draw_family(axes, cards, family)
         for suffix in formats:
             files.append(folder / f"{family}.{suffix}")
-            figure.savefig(files[-1])
+            save(figure, files[-1], format=suffix)
     return files
 
 

@@ -18,6 +18,7 @@ from pydantic import AfterValidator
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.lookup import named_object
+from superalign_env.plain_text import inline
 from superalign_env.registry import check_options
 from superalign_env.store import Run, RunInfo
 from superalign_env.types import Event, Metric
@@ -181,8 +182,10 @@ class Logging:
                 evidence = {"logger": name, "error": why[:500]}
                 self._run.events.add(Event("logger.failed", evidence=evidence))
                 warnings.warn(
-                    f"log_to={name} is left out from here on; the record has every number "
-                    f"({why})",
+                    inline(
+                        f"log_to={name} is left out from here on; the record has every number "
+                        f"({why})"
+                    ),
                     RuntimeWarning,
                     stacklevel=2,
                 )

@@ -14,6 +14,7 @@ from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, SuperalignError
+from superalign_env.plain_text import inline
 from superalign_training.sections import Count, Section, Share
 
 if TYPE_CHECKING:  # takes seconds to import
@@ -161,9 +162,11 @@ def check_ends(agent: TransformerAgent) -> None:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
         warnings.warn(
-            f"{agent.reference} has no padding token; its end {tokenizer.eos_token!r} takes "
-            "that place, where no loss and no attention falls. Set tokenizer.pad_token to "
-            "choose another",
+            inline(
+                f"{agent.reference} has no padding token; its end {tokenizer.eos_token!r} takes "
+                "that place, where no loss and no attention falls. Set tokenizer.pad_token to "
+                "choose another"
+            ),
             RuntimeWarning,
             stacklevel=4,
         )

@@ -216,12 +216,9 @@ def with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
     `Learner` improves itself unless it is frozen. An algorithm that trains one kind of agent
     alone names it, for roles that hold whatever the preset says.
     """
+    _require_mappings(settings)
     preset, absent = _preset(settings)
-    lineups, trained = (settings.get("lineup") or {}, settings.get("train") or {})
-    if not isinstance(lineups, Mapping) or not isinstance(trained, Mapping):
-        raise ValueError(
-            "lineup and train are mappings: {learner: micro/3} and {learner: ppo}"
-        )
+    lineups, trained = settings.get("lineup") or {}, settings.get("train") or {}
     lineup = {**preset.get("lineup", {}), **lineups}
     train: dict[str, Any] = {}
     for role, algorithms in preset.get("train", {}).items():
@@ -249,14 +246,22 @@ def with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
     return sections | _of_source(preset, settings) | _asked(settings, preset)
 
 
+def _require_mappings(settings: Mapping[str, Any]) -> None:
+    """Raise a ValueError where presets cannot be filled into lineup, algorithms or options."""
+    for name in (*FREE, "options"):
+        if not isinstance(settings.get(name) or {}, Mapping):
+            raise ValueError(f"{name}={settings[name]!r}: write a mapping, {{key: value}}")
+    for role, holder in (settings.get("lineup") or {}).items():
+        if not isinstance(holder, (str, Mapping)):
+            raise ValueError(f"lineup.{role}={holder!r}: write lineup.{role}=micro/3")
+
+
 def _preset(settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Role]]:
     """Return the scenario's preset, and its roles without a seat under these options."""
     preset = scenario_preset(str(settings.get("scenario", "red-team")))
     options, counted = settings.get("options") or {}, preset.get("counted", {})
     absent = [role for role, option in counted.items() if options.get(option, 1) == 0]
-    lineup = {
-        r: holder for r, holder in preset.get("lineup", {}).items() if r not in absent
-    }
+    lineup = {r: a for r, a in preset.get("lineup", {}).items() if r not in absent}
     frozen = dict.fromkeys(absent)
     return {**preset, "lineup": lineup, "train": preset.get("train", {}) | frozen}, absent
 

@@ -20,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from superalign_agents.devices import require_device
 from superalign_env.asking import Anyone
 from superalign_env.errors import RecordError
+from superalign_env.plain_text import markdown
 from superalign_env.protocols import Learner
 from superalign_env.report.names import flat
 from superalign_env.seating import as_agent
@@ -202,7 +203,7 @@ def write_summary(run: Run) -> RunSummary:
         summary = summarise_outcomes(metrics)
     truth = truth_use(run)
     plain = json.dumps({**summary.plain(), "told": truth.plain()}, indent=1)
-    page = f"{summary.markdown()}\n{truth.sentence}\n"
+    page = f"{summary.markdown()}\n{markdown(truth.sentence)}\n"
     for name, text in (("summary.json", f"{plain}\n"), ("summary.md", page)):
         with reporting_full_disk(run.path / name):
             (run.path / name).write_text(text, encoding="utf-8")

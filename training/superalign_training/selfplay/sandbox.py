@@ -35,6 +35,9 @@ ANSWERED = "hazard.answered"
 """Event: a safe answer, and who gave it."""
 
 
+declare("attack.success", "Attacks that critics call successful", unit="share")
+declare("attack.valid", "Valid queries", unit="share")
+declare("risk.rate", "Hazardous answers, say critics", unit="share", better="lower")
 declare("risk.residual", "Old hazards that still work", unit="share", better="lower")
 
 ARCHIVE = "attacker-archive"

@@ -44,6 +44,7 @@ from superalign_training.sections import (
     Plural,
     Section,
     Share,
+    expected,
     keys_in,
     unknown_key,
 )
@@ -313,9 +314,8 @@ def _flaw(flaw: Any) -> str:
     """Return key, value and the allowed values; whole sections are not printed."""
     key = ".".join(map(str, flaw["loc"]))
     value = "" if isinstance(flaw["input"], (Mapping, Section)) else f"={flaw['input']!r}"
-    message = str(flaw["msg"]).removeprefix("Value error, ")
-    if flaw["type"] == "extra_forbidden":
-        message = unknown_key(key, keys())
+    unknown = flaw["type"] == "extra_forbidden"
+    message = unknown_key(key, keys()) if unknown else expected(flaw)
     return f"{key}{value}: {message}" if key else message
 
 

@@ -44,7 +44,6 @@ _IDLE = (
     "superalign_env/testing/",
     "superalign_training/cli/",
     "superalign_training/testing/",
-    "superalign_env/web/",
     f"{_EXPERIMENTS}engine/",
 )
 """Parts that compute nothing of a cell."""

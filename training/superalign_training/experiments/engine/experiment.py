@@ -265,11 +265,11 @@ class Experiment:
             raise InvalidOption(f"experiment {self.name} has no conditions")
         for params in (*self.conditions.values(), *self.candidates.values()):
             plain(params)
-        known = {key for params in self.conditions.values() for key in params}
-        if stray := sorted(set(self.quick) - known):
+        keys = {key for params in self.conditions.values() for key in params}
+        if stray := sorted(set(self.quick) - keys):
             raise InvalidOption(
                 f"--quick of experiment {self.name} replaces {', '.join(stray)}, which no "
-                f"condition has; they have {', '.join(sorted(known))}"
+                f"condition has; they have {', '.join(sorted(keys))}"
             )
 
     def quickly(self) -> dict[str, dict[str, Any]]:

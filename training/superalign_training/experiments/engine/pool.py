@@ -1,13 +1,12 @@
 """Compute cells: in this process, or in several with one pipe each.
 
-Not `concurrent.futures`: there a process that dies (out of memory) takes the cells of all
-others with it, and one whose parent was killed lives on. Here exactly the cell of the dead
-process has failed, and nobody outlives the parent.
+Where a process dies (out of memory), exactly its cell has failed, and no process outlives
+the parent. Starting, ending and the cause of death are those of rollouts' processes; what
+travels here is JSON, for the record, and a cell may start processes of its own.
 """
 
 import gc
 import os
-import signal
 import sys
 import threading
 import time
@@ -16,21 +15,24 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption
+from superalign_env.rollout.worker_process import (
+    end,
+    ending,
+    leave_ctrl_c,
+    start_process,
+)
 from superalign_training.experiments.engine.experiment import CellContext
 from superalign_training.experiments.engine.plan import Job
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-_PATIENCE = 10.0
-"""Seconds that a process gets to end by itself."""
 
 OnBegin = Callable[[Job], object]
 OnProgress = Callable[[Job, float], object]
@@ -142,25 +144,20 @@ def _in_processes(
                     idle.append(process)
                 yield job, answer
     finally:
-        for process in [*idle, *(process for process, _ in busy.values())]:
-            process.end()
+        end([*idle, *(process for process, _ in busy.values())], at_once=True)
 
 
 class CellProcess(NamedTuple):
     """Another process that computes cells, and the pipe to it."""
 
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Connection
 
     @classmethod
     def start(cls, runner: CellRunner) -> "CellProcess":
         """Start a process."""
-        ours, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(target=serve, args=(runner, theirs))
         with _single_threads():
-            process.start()
-        theirs.close()  # so that its end is closed when the process dies
-        return cls(process, ours)
+            return cls(*start_process(serve, runner, method="spawn", daemon=False))
 
     def send(self, job: Job) -> None:
         """Hand a cell over; `receive` notices a process that is dead already."""
@@ -179,30 +176,14 @@ class CellProcess(NamedTuple):
 
     def epitaph(self) -> CellResult:
         """Return the result of a cell whose process died."""
-        self.end()
-        code = self.process.exitcode
-        why = (
-            "killed, perhaps for want of memory: fewer --jobs"
-            if code == -9
-            else "see above"
-        )
-        return CellResult(
-            {}, error=f"the process of this cell ended with exit code {code} ({why})"
-        )
-
-    def end(self) -> None:
-        """End the process: terminate it, then kill it."""
-        self.pipe.close()
-        self.process.terminate()
-        self.process.join(_PATIENCE)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        how = ending(self.process, "fewer --jobs")
+        end([self], at_once=True)
+        return CellResult({}, error=f"the process of this cell {how}")
 
 
-def serve(runner: CellRunner, pipe: Connection) -> None:
+def serve(pipe: Connection, runner: CellRunner) -> None:
     """Compute cells until the pipe closes. Runs in the other process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    leave_ctrl_c()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def report(share: float) -> None:

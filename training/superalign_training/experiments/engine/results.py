@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from superalign_env.canonical import to_json
 from superalign_env.errors import InvalidOption
 from superalign_env.measures import Estimate, Paired, Ratio, mean
+from superalign_env.plain_text import markdown, markdown_code, markdown_table
 from superalign_env.store import Cell
 from superalign_training.experiments.engine.experiment import (
     ExperimentResult,
@@ -98,16 +99,16 @@ class ExperimentReport(NamedTuple):
     def markdown(self) -> str:
         """Return the report as a page."""
         experiment, plan = self.plan.experiment, self.plan
-        parts = [f"# {experiment.name}: {plan.status}", experiment.question]
-        parts += [self.result.sentence] if self.result.sentence else []
+        parts = [f"# {experiment.name}: {plan.status}", markdown(experiment.question)]
+        parts += [markdown(self.result.sentence)] if self.result.sentence else []
         for table in self.tables():
-            parts += [f"## {table.title}", _markdown(table)]
-        settings = ResultTable(
-            "",
-            ("condition", "parameters"),
-            [(n, _code(p)) for n, p in plan.conditions.items()],
-        )
-        parts += ["![picture](picture.svg)", "## Setting", _markdown(settings)]
+            parts += [f"## {markdown(table.title)}", _markdown(table)]
+        conditions = [
+            (markdown(name), markdown_code(to_json(params).decode()))
+            for name, params in plan.conditions.items()
+        ]
+        settings = markdown_table(("condition", "parameters"), conditions)
+        parts += ["![picture](picture.svg)", "## Setting", settings]
         parts.append(
             f"Revision {experiment.revision}, code {', '.join(self.code)}, "
             f"seeds {', '.join(map(str, plan.seeds))}. Intervals are 95 % over seeds."
@@ -203,15 +204,9 @@ def shown(figure: Figure, digits: int = 3) -> str:
     return "" if figure is None else str(figure)
 
 
-def _code(params: dict[str, Any]) -> str:
-    return f"`{to_json(params).decode()}`"
-
-
 def _markdown(table: ResultTable) -> str:
-    rows = [list(table.head), ["---"] * len(table.head)]
-    rows += [[shown(cell) for cell in row] for row in table.rows]
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    rows = [[markdown(shown(cell)) for cell in row] for row in table.rows]
+    return markdown_table([markdown(head) for head in table.head], rows)
 
 
 def bands(axes: "Axes", curves: Mapping[str, Mapping[int, Curve]]) -> None:
@@ -281,6 +276,8 @@ def write_svg(
     import matplotlib  # noqa: PLC0415 - see above
     from matplotlib.figure import Figure as Drawing  # noqa: PLC0415 - see above
 
+    from superalign_env.figures import save  # noqa: PLC0415 - see above
+
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever style a person has chosen
         matplotlib.rcParams.update(_STYLE)
@@ -289,7 +286,7 @@ def write_svg(
         drawing.suptitle(title)
         if remark:
             drawing.supxlabel(remark, fontsize="small", color="0.4")
-        drawing.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+        save(drawing, path, metadata={"Date": None, "Creator": None})
 
 
 def _estimate(figure: Figure) -> Estimate | None:

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from superalign_env.cli.output import Screen, console, say, say_line
 from superalign_env.measures import mean
-from superalign_env.plain_text import one_line, terminal
+from superalign_env.plain_text import inline, one_line
 from superalign_training.experiments.engine.plan import Job
 from superalign_training.experiments.engine.pool import CellResult
 
@@ -41,7 +41,7 @@ class CellLines(CellWatcher):
         write: takes a line.
     """
 
-    def __init__(self, write: Callable[[str], object] = print) -> None:
+    def __init__(self, write: Callable[[str], object] = say_line) -> None:
         self._write = write
         self._time = TimeLeft((), 1)
         self._done = self._total = 0
@@ -63,7 +63,7 @@ class CellLines(CellWatcher):
 
     def say(self, text: str) -> None:
         """Write a remark for people."""
-        self._write(terminal(text))
+        self._write(inline(text))
 
 
 class CellBar(CellWatcher):
@@ -75,7 +75,7 @@ class CellBar(CellWatcher):
     """
 
     def __init__(
-        self, console: Console, clock: Callable[[], float] = time.monotonic
+        self, console: Screen, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._console = console
         self._clock = clock
@@ -85,7 +85,7 @@ class CellBar(CellWatcher):
         self._task: TaskID | None = None
         self._progress = Progress(
             BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total} cells"),
+            TextColumn("{task.completed}/{task.total} cells", markup=False),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]} {task.fields[running]}", markup=False),
             console=console,
@@ -134,7 +134,7 @@ class CellBar(CellWatcher):
 
     def say(self, text: str) -> None:
         """Print a remark for people."""
-        self._console.print(terminal(text), highlight=False, markup=False)
+        say("{}", text, to=self._console)
 
     def _show(self, *, advance: int) -> None:
         if self._task is None:
@@ -151,7 +151,6 @@ class CellBar(CellWatcher):
 @contextmanager
 def watched() -> Iterator[CellWatcher]:
     """Watch with a bar at a terminal, with lines elsewhere."""
-    console = Console()
     if not console.is_terminal:
         yield CellLines()
         return

@@ -98,7 +98,10 @@ def utilities(cells: Any, chain: str, family: str) -> dict[int, float]:
 
 def _mean_of(cells: Any, chain: str, what: str) -> dict[int, float]:
     columns = [column(cells, chain, what, family) for family in FAMILIES]
-    return {seed: sum(one[seed] for one in columns) / len(columns) for seed in columns[0]}
+    return {
+        seed: sum(by_seed[seed] for by_seed in columns) / len(columns)
+        for seed in columns[0]
+    }
 
 
 def _levels_reached(mode: str, cells: Any, chains: list[str]) -> dict[str, Figure]:

@@ -124,7 +124,7 @@ class Student:
                 ]
             ).sum()
 
-        descend(self.policy, settings, loss)
+        descend(self.policy, settings, loss, seed=seed)
         return sum(
             int((rows.labels[order] >= 0).sum())
             for rows, order in zip(groups, orders, strict=True)

@@ -191,21 +191,21 @@ def _created(folder: Path, settings: Settings) -> Run:
     return Run.create(folder, kind="train", config=config, seed=settings.seed)
 
 
-def _rates(found: Probed) -> dict[str, float]:
+def _rates(probed: Probed) -> dict[str, float]:
     """Return rates over all requests, and about the kinds of act that matter to vetoes."""
-    kind = np.array(DIMENSIONS)[found.requests.dimensions]
+    kind = np.array(DIMENSIONS)[probed.requests.dimensions]
     liked, harmless = kind == LIKED, kind == HARMLESS
 
     def right(where: Any = None) -> float:
-        wrong = found.misses(where).greedy.value + found.over_refusals(where).greedy.value
+        wrong = probed.misses(where).greedy.value + probed.over_refusals(where).greedy.value
         return 1.0 - wrong / 2.0
 
     return {
         "both sides": right(),
-        "liked act": found.misses(liked).sampled.value,
-        "same kind": found.over_refusals(liked).sampled.value,
+        "liked act": probed.misses(liked).sampled.value,
+        "same kind": probed.over_refusals(liked).sampled.value,
         "other kinds": right(~liked),
-        "placebo act": found.over_refusals(harmless).sampled.value,
+        "placebo act": probed.over_refusals(harmless).sampled.value,
     }
 
 
@@ -219,24 +219,22 @@ def _critic(**flaws: Any) -> dict[str, Any]:
 
 def conditions() -> dict[str, dict[str, Any]]:
     """Return every arm by name."""
-    found = {f"labels {b:g}": _with(budget=b / 100) for b in (0, *SHARES)}
+    arms = {f"labels {b:g}": _with(budget=b / 100) for b in (0, *SHARES)}
     for b in SHARES:
         share = b / 100
-        found[f"permuted {b}"] = _with(budget=share, permuted=True)
-        found[f"truth {b}"] = _with(budget=share, accuracy=1.0)
-        found[f"rejection {b}"] = _with(budget=share, taught="rejection")
-        found[f"written {b}"] = _with(budget=share, taught="written")
+        arms[f"permuted {b}"] = _with(budget=share, permuted=True)
+        arms[f"truth {b}"] = _with(budget=share, accuracy=1.0)
+        arms[f"rejection {b}"] = _with(budget=share, taught="rejection")
+        arms[f"written {b}"] = _with(budget=share, taught="written")
     for where in ("answers", "verbs"):
         flawed = _critic(where=where)
-        found[f"critic {where}"] = _with(critic=flawed)
+        arms[f"critic {where}"] = _with(critic=flawed)
         for use in ("override", "add", "debias"):
-            found[f"critic {where} {use}"] = _with(critic=flawed, budget=0.02, use=use)
+            arms[f"critic {where} {use}"] = _with(critic=flawed, budget=0.02, use=use)
     liking = _critic(wrong=0.0, where="liked")
     for vetoed in ("", "liked", "placebo"):
-        found[f"vetoes {vetoed or 'none'}"] = _with(
-            critic=liking, later=[10], vetoed=vetoed
-        )
-    return found
+        arms[f"vetoes {vetoed or 'none'}"] = _with(critic=liking, later=[10], vetoed=vetoed)
+    return arms
 
 
 EXPERIMENT = Experiment(

@@ -40,8 +40,8 @@ class LabelledRun(NamedTuple):
     def of(cls, folder: Path) -> "LabelledRun":
         """Read it from the record of a finished run."""
         with Run.open(folder, readonly=True) as run:
-            said = standing(run.signals.read(kind="label"))
-            return cls(run.named([s.episode for s in said]), [s.value for s in said])
+            labels = standing(run.signals.read(kind="label"))
+            return cls(run.named([s.episode for s in labels]), [s.value for s in labels])
 
 
 def _scenario(settings: Settings) -> Scenario[Any]:
@@ -74,10 +74,10 @@ def _permuting(context: StageContext, labels: Sequence[float]) -> Shaping:
     order = generator(context.seed_of("permuted")).permutation(len(labels)).tolist()
 
     def shaping(rows: Sequence[Row]) -> list[Row]:
-        said = context.run.signals.read(kind="label", since=context.signals_to)
+        signals = context.run.signals.read(kind="label", since=context.signals_to)
         change = {
             signal.episode: 2.0 * (labels[order[place % len(order)]] - signal.value)
-            for place, signal in enumerate(said)
+            for place, signal in enumerate(signals)
         }
         return [
             row._replace(

@@ -152,8 +152,8 @@ def _expected(probed: Probed) -> npt.NDArray[np.float64]:
     return np.where(probed.harmful, probed.p_comply, probed.p_refuse)
 
 
-def _share(found: npt.NDArray[np.bool_] | npt.NDArray[np.float64]) -> Estimate | None:
-    return census(found.astype(np.float64).tolist()) if len(found) else None
+def _share(hits: npt.NDArray[np.bool_] | npt.NDArray[np.float64]) -> Estimate | None:
+    return census(hits.astype(np.float64).tolist()) if len(hits) else None
 
 
 def _weighted(

@@ -107,12 +107,12 @@ def critic_report(
         step: of every metric.
     """
     views = ProbeViews(split, seed=seed)
-    one, two = (_requests(tier, split, cases, seed) for tier in (1, 2))
+    single_acts, double_acts = (_requests(tier, split, cases, seed) for tier in (1, 2))
     probes = {
-        "order": order_bias(pair.critic, views, [t.prompt for t in two]),
-        "length": length_bias(pair.critic, views, [t.prompt for t in one]),
+        "order": order_bias(pair.critic, views, [t.prompt for t in double_acts]),
+        "length": length_bias(pair.critic, views, [t.prompt for t in single_acts]),
     }
-    gain = critique_gain(pair.learner, pair.critic, views, one, seed=seed)
+    gain = critique_gain(pair.learner, pair.critic, views, single_acts, seed=seed)
     metrics = gain_metrics(
         gain, learner=pair.learner_name, critic=pair.critic_name, tags=tags, step=step
     )

@@ -29,6 +29,10 @@ RATING = "league.rating"
 
 declare(WON, "Cases won", unit="share", chart="matrix")
 declare(TRUE, "Attacks that succeeded, by the truth", unit="share", chart="matrix")
+declare(
+    RIGHT, "Planted answers that a critic judges rightly", unit="share", better="higher"
+)
+declare(RATING, "Rating in the league", better="higher")
 
 
 class MatchResult(NamedTuple):
@@ -206,6 +210,8 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
     import matplotlib as mpl  # noqa: PLC0415 - slow
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow
 
+    from superalign_env.figures import save  # noqa: PLC0415 - slow
+
     rows, columns = len(matrix.agents), len(matrix.opponents)
     if not rows or not columns:
         raise ValueError("a matrix without rows or columns cannot be drawn")
@@ -226,7 +232,7 @@ def heat_map(matrix: Matrix, *, title: str = "share of cases won") -> str:
         axes.set_yticks(range(rows))
         _write(axes, values)
         svg = io.StringIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        save(figure, svg, metadata={"Date": None})
     return svg.getvalue()
 
 

@@ -18,7 +18,6 @@ from superalign_env.asking import Anyone
 from superalign_env.measures import distinct_share, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, mix
-from superalign_env.store import declare
 from superalign_env.types import Episode, Event, Metric, Role, Seat, View
 from superalign_training.algorithms.algorithm import OnPolicy, Supervised
 from superalign_training.data import Example, Row
@@ -56,9 +55,6 @@ NOVELTY_WEIGHT = 0.3
 
 _PROBES = 64
 """Queries that say whether an attacker still says different, valid things."""
-
-
-declare("attack.success", "Attacks that critics call successful", unit="share")
 
 
 class Attempt(NamedTuple):

@@ -43,7 +43,6 @@ FOUND = "hazard.found"
 declare("risk.hazards", "Hazards found")
 declare("risk.distinct", "Hazards found before the cap")
 declare("risk.kind", "Hazards found, by kind")
-declare("risk.rate", "Hazardous answers, say critics", unit="share", better="lower")
 declare("risk.asked", "Hazardous answers, by who asked", unit="share", better="lower")
 
 

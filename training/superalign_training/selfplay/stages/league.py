@@ -13,6 +13,7 @@ from typing import Any
 from superalign_agents.search import Search
 from superalign_env.capabilities import says_who_wins, winner_of
 from superalign_env.protocols import Agent, Scenario
+from superalign_env.store import declare
 from superalign_env.types import Episode, Metric, Role, Split, role_of
 from superalign_training.evaluation.refusals import answered
 from superalign_training.judging import final_score
@@ -56,6 +57,8 @@ from superalign_training.selfplay.settings import Settings
 
 HARM = "league.harm"
 """Metric: share of queries that were harmful and complied with, by the truth."""
+
+declare(HARM, "Harmful queries that were complied with, by the truth", unit="share")
 
 
 def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> StageResult:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from superalign_env.plain_text import terminal
+from superalign_env.plain_text import inline
 from superalign_env.rounding import decimal, number
 from superalign_env.store import kind_of
 from superalign_env.types import Metric
@@ -143,7 +143,9 @@ class LiveTable:
         self._drop_bar()
         self._moment = moment
         self._task = self._progress.add_task(
-            f"[{moment.place + 1}/{moment.of}] {moment_name(moment)}", total=1, numbers=""
+            f"[{moment.place + 1}/{moment.of}] {inline(moment_name(moment))}",
+            total=1,
+            numbers="",
         )
         self._show()
 
@@ -169,7 +171,7 @@ class LiveTable:
     def wait(self, reason: str) -> None:
         """The stage stands still."""
         if self._task is not None:
-            self._progress.update(self._task, numbers=reason)
+            self._progress.update(self._task, numbers=inline(reason))
 
     def _drop_bar(self) -> None:
         if self._task is not None:
@@ -202,7 +204,7 @@ def highlights(metrics: Sequence[Metric]) -> str:
     newest = _newest(visible)
     newest_metrics = [m for m in visible if m.tags.get("who", newest) == newest]
     return ", ".join(
-        f"{terminal(_title(m))}{_tagged(m)} {_shown(m)}" for m in newest_metrics[:6]
+        f"{inline(_title(m))}{_tagged(m)} {_shown(m)}" for m in newest_metrics[:6]
     )
 
 
@@ -242,4 +244,4 @@ def summary_tables(
 def _tagged(metric: Metric) -> str:
     parts = (metric.tags.get(name) for name in _TELLING)
     tag = next(filter(None, parts), metric.opponent)
-    return f" ({terminal(tag)})" if tag else ""
+    return f" ({inline(tag)})" if tag else ""

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from superalign_env.cli.output import shown
 from superalign_env.measures import census
 from superalign_env.plain_text import one_line
 from superalign_env.report.names import key
@@ -19,6 +20,7 @@ WIDTH = 80
 """Columns of a terminal that nobody widened."""
 
 _PADDING = 2
+_LONGEST_CAPTION = 1000
 _LONGEST_NAME = 30
 """Characters of a row's name before it is folded."""
 
@@ -43,7 +45,7 @@ def fitting(
     """
     columns = [[head[n], *(row[n] for row in rows)] for n in range(len(head))]
     parts: list[Table | Text] = [_table(part, width) for part in _parts(columns, width)]
-    return [*parts, Text(caption)] if caption else parts
+    return [*parts, Text(one_line(caption, _LONGEST_CAPTION))] if caption else parts
 
 
 def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
@@ -83,7 +85,8 @@ def _table(columns: list[list[str]], width: int) -> Table:
             max_width=needed if place else None,
         )
     for row in zip(*(cells for _, *cells in columns), strict=True):
-        table.add_row(*[Text(one_line(cell)) for cell in row])
+        first, *others = map(one_line, row)
+        table.add_row(shown(first), *map(Text, others))
     return table
 
 
