@@ -11,6 +11,7 @@ from altered_files import folder_instead
 from altered_rows import Alteration, NothingChanged, connected
 from altered_schemas import execute
 
+
 def settled(folder: Path) -> Path:
     """Return run.db with everything in it, and nothing beside it."""
     with closing(connected(folder)) as db:
@@ -79,7 +80,9 @@ def _rolled_back(folder: Path) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("BEGIN")
     db.executemany("UPDATE metrics SET value = ? WHERE id = ?", [(v, n) for n, v in values])
-    db.execute("CREATE TABLE filler AS SELECT * FROM episodes")
+    db.execute(
+        "UPDATE episodes SET said = said"
+    )  # so much that pages are written before the end
     kept, journal = path.with_name("kept"), path.with_name("journal")
     shutil.copy(path, kept)
     shutil.copy(f"{path}-journal", journal)
@@ -98,7 +101,7 @@ def alterations_of_bytes(run: str, others: dict[str, Path]) -> Iterator[Alterati
     def bytes_of(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
         return partial(_write, change=change)
 
-    yield of("deleted", lambda f: settled(f).unlink())
+    yield of("deleted", lambda f: settled(f).unlink(), "run.db", "no run at")
     yield of("emptied", bytes_of(lambda b: b""))
     yield of("cut to a page", bytes_of(lambda b: b[:4096]))
     yield of("cut in half", bytes_of(lambda b: b[: len(b) // 2]))
@@ -113,7 +116,9 @@ def alterations_of_bytes(run: str, others: dict[str, Path]) -> Iterator[Alterati
     yield of(
         "two bytes of the first page", bytes_of(lambda b: b[:100] + b"\xff\xff" + b[102:])
     )
-    yield of("a folder of its name", lambda f: folder_instead(settled(f)))
+    yield of(
+        "a folder of its name", lambda f: folder_instead(settled(f)), "run.db", "no run at"
+    )
     yield of(
         "another run's",
         lambda f: shutil.copy(others["recording"] / "run.db", settled(f)),
@@ -190,7 +195,7 @@ def alterations_of_bytes(run: str, others: dict[str, Path]) -> Iterator[Alterati
         "judge",
     )
     yield of("altered row in a leftover journal", _in_journal, "metrics")
-    yield of("altered rows in a rollback journal", _rolled_back, "metrics")
+    yield of("altered rows in a rollback journal", _rolled_back, "metrics", "run.db")
 
 
 def _empty_database(folder: Path) -> None:

@@ -24,6 +24,14 @@ def _cut(path: Path, share: float) -> None:
     path.write_bytes(data[: int(share * len(data))])
 
 
+def _line_added(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
+def _marked(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
 def _link_to_equal(path: Path) -> None:
     elsewhere = path.parent.parent / f"elsewhere-{path.name}"
     shutil.move(path, elsewhere)
@@ -36,6 +44,7 @@ def _link_to_other(path: Path) -> None:
 
 
 def folder_instead(path: Path) -> None:
+    """Put a folder in the place of a file."""
     path.unlink()
     path.mkdir()
 
@@ -65,10 +74,10 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "a bit of the middle": partial(_flip, place=0.5),
     "a bit of the first byte": partial(_flip, place=0),
     "a bit of the last byte": partial(_flip, place=1),
-    "line added": lambda path: path.write_bytes(path.read_bytes() + b"\n"),  # type: ignore[dict-item, return-value]
+    "line added": _line_added,
     "number altered": _number,
     "lines as on Windows": _windows_lines,
-    "byte-order mark": lambda path: path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes()),  # type: ignore[dict-item, return-value]
+    "byte-order mark": _marked,
     "a link to an equal file elsewhere": _link_to_equal,
     "a link to another file": _link_to_other,
     "a folder of its name": folder_instead,

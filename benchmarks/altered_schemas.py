@@ -128,7 +128,7 @@ def alterations_of_schema(run: str) -> Iterator[Alteration]:
         yield of(f"view {view} shows one row", less, view)
     lies = {
         "rewards": ("json_extract(r.value, '$[3]')", "2 * json_extract(r.value, '$[3]')"),
-        "grades": ("json_extract(g.value, '$[5]')", "1 - json_extract(g.value, '$[5]')"),
+        "grades": ("json_extract(g.value, '$[4]')", "1 - json_extract(g.value, '$[4]')"),
         "judged": ("'$.verdict.score'", "'$.verdict.confidence'"),
         "utterances": ("json_extract(u.value, '$[2]')", "'I refuse.'"),
         "planted": (
@@ -190,7 +190,7 @@ def alterations_of_schema(run: str) -> Iterator[Alteration]:
         "_sqlite_migrations",
     ):
         gone = execute(f"DROP TABLE {table}")
-        yield of(f"table {table} dropped", gone, table)
+        yield of(f"table {table} dropped", gone, table, "no record of a run")
     yield of(
         "two columns swapped",
         rewrite("metrics", "low REAL, high REAL", "high REAL, low REAL"),

@@ -117,6 +117,10 @@ def _without_help_files(folder: Path) -> None:
     (folder / "run.lock").unlink()
 
 
+def _words_in_lock(folder: Path) -> None:
+    (folder / "run.lock").write_text("x")
+
+
 def _logs(folder: Path) -> None:
     (folder / "tensorboard").mkdir()
     (folder / "tensorboard" / "events.out").write_bytes(b"x")
@@ -193,7 +197,7 @@ BY_DESIGN = (
     Harmless("a log that SQLite does not read", _unread_log, "its checksums do not fit"),
     Harmless(
         "run.lock with words in it",
-        lambda f: (f / "run.lock").write_text("x") and None,
+        _words_in_lock,
         "only the lock on it counts",
     ),
     Harmless(
