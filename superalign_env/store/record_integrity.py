@@ -13,7 +13,7 @@ from superalign_env.store.database import Row
 from superalign_env.store.file_integrity import Problem, listed
 from superalign_env.store.row_hashes import ROW_HASHES, Table, hashed_tables, row_hash
 from superalign_env.store.run import Run
-from superalign_env.store.seals import OF_STAGES, seal_hash
+from superalign_env.store.seals import LAST, OF_STAGES, seal_hash
 from superalign_env.store.serialization import (
     EpisodeRow,
     episode_hash,
@@ -146,8 +146,9 @@ class Record:
         table = changes.table
         changes.missing = self._rows(
             f'SELECT stage, "key" FROM {ROW_HASHES} WHERE "table" = ? '
-            f'EXCEPT SELECT {table.group()}, {table.name_of()} FROM "{table.name}" t',
-            (table.name,),
+            f'EXCEPT SELECT {table.group()}, {table.name_of()} FROM "{table.name}" t '
+            f"EXCEPT SELECT '', '{LAST}' WHERE ? = 'seals'",
+            (table.name, table.name),
         )
         for problem in changes.problems():
             self.altered.add(table.name)
@@ -190,11 +191,18 @@ class Record:
             if stage:
                 sealed.append(stage)
                 yield from self._stage(stage, contents)
-        for stage in done:
-            if stage not in sealed:
-                yield Problem("seal", f"stage {stage} is done and has no seal", COPY)
+        for name in done:
+            if name not in sealed:
+                yield Problem("seal", f"stage {name} is done and has no seal", COPY)
         if sorted(set(sealed)) != sorted(sealed):
             yield Problem("seal", "a stage was sealed twice", COPY)
+        newest = self._rows(
+            f"SELECT hash FROM {ROW_HASHES} WHERE \"table\" = 'seals' AND \"key\" = '{LAST}'"
+        )
+        if newest != ([(previous,)] if previous else []):
+            yield Problem(
+                "seal", "the last seal is not the one that was written last", COPY
+            )
         yield from self._end(stage, msgspec.json.decode(contents, type=dict[str, Any]))
 
     def _end(self, stage: str, said: dict[str, Any]) -> Iterator[Problem]:
@@ -208,12 +216,16 @@ class Record:
         if row is None:
             yield Problem("runs", "the row of the run itself is missing", COPY)
             return
-        done, now = row[0] == "done", self._run.seals.contents("")
-        if done and said.get("end") != now["end"] and not self.altered:
-            what = "the run is done, and its last seal is not that of its end"
-            yield Problem("seal", what, COPY)
-        if not done and not stage:
+        busy = self._rows("SELECT 1 FROM stages WHERE status != 'done'")
+        done, now = row[0] == "done" and not busy, self._run.seals.contents("")
+        if not stage and (busy or row[0] == "running"):
             return  # what a stage without an end had written is taken back on resuming
+        end = {} if stage else said.get("end", {})
+        if done and not end:
+            yield Problem("seal", "the run is done and has no seal of its end", COPY)
+        for table in (*(["runs"] if done else []), "stages", "undo"):
+            if end and end.get(table) != now["end"][table] and table not in self.altered:
+                yield Problem("seal", f"{table} are not those of the last seal", COPY)
         then = {**said.get("run", {}), "signals": said.get("signals", [0, ""])}
         for table, (count, mark) in then.items():
             found = now["signals"] if table == "signals" else now["run"].get(table, [0, ""])

@@ -146,7 +146,10 @@ class Run:
 
     def set_status(self, status: str) -> None:
         """Set the status: ``running``, ``done``, ``interrupted``, ``failed``."""
-        self.database.write("UPDATE runs SET status = ?", [(status,)])
+        with self.database.transaction():
+            self.database.write("UPDATE runs SET status = ?", [(status,)])
+            if status == "done":  # no kill leaves a run that is done without a seal
+                self.seals.close()
         self._undecided = False
 
     def episode(self, name: str) -> Episode:

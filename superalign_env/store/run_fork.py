@@ -17,7 +17,7 @@ from superalign_env.store.database import Database
 from superalign_env.store.files import named_files
 from superalign_env.store.run import Run
 from superalign_env.store.run_lock import RunLock, in_words
-from superalign_env.store.seals import Files
+from superalign_env.store.seals import Files, Seals
 from superalign_env.store.undo import remove_stage
 
 _KEPT_FOR_EVER = "signals_are_never_removed"
@@ -77,6 +77,7 @@ def fork_record(
                 if not any(name == one or name.startswith(f"{one}/") for one in named)
             )
             files.keep(run_folder.CONFIG)
+            Seals(database).add()
         partial.rename(path / run_folder.DATABASE)
     finally:
         lock.release()

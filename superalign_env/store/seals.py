@@ -34,6 +34,9 @@ OF_THE_RUN = (
 )
 """Tables of which a seal says how they stood."""
 
+LAST = "last"
+"""Key in ``row_hashes`` of the hash of the newest seal."""
+
 OF_AN_END = ("runs", "stages", "undo")
 """Tables of which the seal of a run that is closed says how they stood, too."""
 
@@ -87,9 +90,14 @@ class Seals:
             if not stage and row is not None and _stands(row, contents):
                 return
             previous = row[-1] if row else ""
+            mark = seal_hash(stage, contents, previous)
             connection.execute(
                 "INSERT INTO seals(stage, contents, previous, hash) VALUES (?,?,?,?)",
-                (stage, contents, previous, seal_hash(stage, contents, previous)),
+                (stage, contents, previous, mark),
+            )
+            connection.execute(
+                f"INSERT OR REPLACE INTO {ROW_HASHES} VALUES ('', 'seals', '{LAST}', ?)",
+                (mark,),
             )
 
     def close(self) -> None:

@@ -89,7 +89,8 @@ def whole(tmp_path_factory):
         run.files.keep("summary.md")
         run.metrics.write([Metric("sealed_metric", 1.0)])
         run.set_status("done")
-    (folder / "report.html").write_text(sealed_page("<p>fine</p>\n"))
+        page = sealed_page("<p>fine</p>\n", run)
+    (folder / "report.html").write_text(page)
     return folder
 
 
@@ -181,6 +182,50 @@ def test_every_table_is_tried(whole):
 def test_a_row_that_is_missing_is_found(copy, table):
     unguarded(copy, table, f'DELETE FROM "{table}" WHERE {last_row(copy, table)}')
     require_found(copy)
+
+
+@pytest.mark.parametrize("table", sorted({*TABLES} - {"leases", "row_hashes"}))
+def test_a_row_that_is_missing_with_its_hash_is_found(copy, table):
+    """A lease is no measurement, and ends by itself."""
+    rows = tables(copy)
+    key = [column[1] for column in rows[table] if column[5]] or ["rowid"]
+    where = last_row(copy, table)
+    with closing(sqlite3.connect(copy / "run.db")) as connection:
+        name = "||':'||".join(f'"{column}"' for column in key)
+        (value,) = connection.execute(
+            f'SELECT {name} FROM "{table}" WHERE {where}'
+        ).fetchone()
+    unguarded(copy, table, f'DELETE FROM "{table}" WHERE {where}')
+    unguarded(
+        copy,
+        "row_hashes",
+        f"DELETE FROM row_hashes WHERE \"table\" = '{table}' AND \"key\" = '{value}'",
+    )
+    require_found(copy)
+
+
+def test_a_stage_that_was_cut_off_with_its_hashes_is_found(copy):
+    last = "SELECT id FROM stages ORDER BY number DESC LIMIT 1"
+    with closing(sqlite3.connect(copy / "run.db")) as connection:
+        (stage,) = connection.execute(last).fetchone()
+        for table in ("episodes", "metrics", "notices", "undo", "row_hashes"):
+            connection.execute(f"DELETE FROM {table} WHERE stage = ?", (stage,))
+        connection.execute("DELETE FROM stages WHERE id = ?", (stage,))
+        connection.execute("DELETE FROM row_hashes WHERE \"table\" = 'seals'")
+        connection.execute("DELETE FROM seals WHERE stage IN (?, '')", (stage,))
+        connection.commit()
+    require_found(copy)
+
+
+def test_the_page_of_another_run_is_found(copy, tmp_path):
+    with Run.create(tmp_path / "other", kind="train", config={}, seed=3) as other:
+        (copy / "report.html").write_text(sealed_page("<p>fine</p>\n", other))
+    assert "another run" in require_found(copy)[0].what
+
+
+def test_a_journal_that_would_be_played_back_is_found(copy):
+    (copy / "run.db-journal").write_bytes(b"x" * 600)
+    assert any("run.db-journal" in problem.what for problem in require_found(copy))
 
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])

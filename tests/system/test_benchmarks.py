@@ -1,6 +1,6 @@
 """Every benchmark runs, and ends with one line of JSON that has exactly the promised names.
 
-No figure is checked here: a machine that runs tests is no place to measure.
+No speed is checked here: a machine that runs tests is no place to measure.
 """
 
 import importlib
@@ -15,6 +15,17 @@ import superalign_env
 from superalign_env.testing import check_env, check_scenario
 
 NAMES = {
+    "alterations": (
+        [],
+        {
+            "alterations",
+            "unnoticed",
+            "tracebacks",
+            "misnamed",
+            "false_alarms",
+            "harmful",
+        },
+    ),
     "env_speed": (
         ["--turns", "60", "--repeats", "1"],
         {
@@ -106,8 +117,27 @@ NAMES = {
     "startup": ([], {"import_s", "help_s", "import_loads_torch"}),
 }
 
+PARTS = {
+    "timing",
+    "minimal",
+    "large",
+    "kuhn_poker",
+    "stub",
+    "finished_runs",
+    "harmless",
+    "killing",
+    "odd_inputs",
+    "tally",
+    *(f"altered_{what}" for what in ("bytes", "files", "rows", "schemas", "together")),
+}
+"""Modules beside them that benchmarks import."""
+
 NEEDS = {"env_speed": ["pygame", "textarena"], "engine_speed": ["textarena"]}
 """Benchmark → what it needs beside [test]: the peers that it measures."""
+
+
+ZERO = {"alterations": ("unnoticed", "tracebacks", "misnamed", "false_alarms", "harmful")}
+"""Benchmark → figures that do not depend on the machine: nothing of the kind may happen."""
 
 
 @pytest.mark.slow
@@ -131,13 +161,14 @@ def test_it_runs_and_prints_a_table_and_its_names(name, root):
     assert set(figures) == promised
     assert all(value >= 0 for value in figures.values())
     assert len(table) >= 3
+    assert {figure: figures[figure] for figure in ZERO.get(name, ())} == dict.fromkeys(
+        ZERO.get(name, ()), 0
+    ), done.stdout
 
 
 def test_every_benchmark_is_tested_here(root):
     scripts = {path.stem for path in (root / "benchmarks").glob("*.py")}
-    parts = {"timing", "minimal", "large", "kuhn_poker", "stub", "killing", "tally"}
-    parts |= {"odd_inputs"}
-    assert scripts - parts == {*NAMES, "chaos", "fuzz"}
+    assert scripts - PARTS == {*NAMES, "chaos", "fuzz"}
 
 
 @pytest.mark.slow
