@@ -92,34 +92,51 @@ def _rolled_back(folder: Path) -> None:
     journal.replace(path.with_name("run.db-journal"))
 
 
+def _bytes_of(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return partial(_write, change=change)
+
+
+def _of(run: str, name: str, alter: Callable[[Path], object], *says: str) -> Alteration:
+    return Alteration(f"run.db: {name}", run, says or ("run.db", "database"), alter)
+
+
 def alterations_of_bytes(run: str, others: dict[str, Path]) -> Iterator[Alteration]:
     """Yield changes of run.db that no SQL makes."""
+    yield from _of_the_file(run, others)
+    yield from _of_pages(run)
+    yield from _of_words(run)
 
-    def of(name: str, alter: Callable[[Path], object], *says: str) -> Alteration:
-        return Alteration(f"run.db: {name}", run, says or ("run.db", "database"), alter)  # type: ignore[arg-type]
 
-    def bytes_of(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-        return partial(_write, change=change)
-
-    yield of("deleted", lambda f: settled(f).unlink(), "run.db", "no run at")
-    yield of("emptied", bytes_of(lambda b: b""))
-    yield of("cut to a page", bytes_of(lambda b: b[:4096]))
-    yield of("cut in half", bytes_of(lambda b: b[: len(b) // 2]))
-    yield of("last page lost", bytes_of(lambda b: b[:-4096]))
-    yield of("half of the last page lost", bytes_of(lambda b: b[:-2048]))
-    yield of("some bytes long", bytes_of(lambda b: b[:50]))
-    yield of("text instead", bytes_of(lambda b: b"moved to the archive\n"))
-    yield of("zeros instead", bytes_of(lambda b: bytes(len(b))))
-    yield of("header altered", bytes_of(lambda b: b"SQLite format 4" + b[15:]))
-    yield of("page size altered", bytes_of(lambda b: b[:16] + b"\x02\x00" + b[18:]))
-    yield of("text encoding altered", bytes_of(lambda b: b[:56] + b"\0\0\0\2" + b[60:]))
-    yield of(
-        "two bytes of the first page", bytes_of(lambda b: b[:100] + b"\xff\xff" + b[102:])
+def _of_the_file(run: str, others: dict[str, Path]) -> Iterator[Alteration]:
+    """Yield files that are cut, replaced or altered in their head."""
+    yield _of(run, "deleted", lambda f: settled(f).unlink(), "run.db", "no run at")
+    yield _of(run, "emptied", _bytes_of(lambda b: b""))
+    yield _of(run, "cut to a page", _bytes_of(lambda b: b[:4096]))
+    yield _of(run, "cut in half", _bytes_of(lambda b: b[: len(b) // 2]))
+    yield _of(run, "last page lost", _bytes_of(lambda b: b[:-4096]))
+    yield _of(run, "half of the last page lost", _bytes_of(lambda b: b[:-2048]))
+    yield _of(run, "some bytes long", _bytes_of(lambda b: b[:50]))
+    yield _of(run, "text instead", _bytes_of(lambda b: b"moved to the archive\n"))
+    yield _of(run, "zeros instead", _bytes_of(lambda b: bytes(len(b))))
+    yield _of(run, "header altered", _bytes_of(lambda b: b"SQLite format 4" + b[15:]))
+    yield _of(run, "page size altered", _bytes_of(lambda b: b[:16] + b"\x02\x00" + b[18:]))
+    yield _of(
+        run, "text encoding altered", _bytes_of(lambda b: b[:56] + b"\0\0\0\2" + b[60:])
     )
-    yield of(
-        "a folder of its name", lambda f: folder_instead(settled(f)), "run.db", "no run at"
+    yield _of(
+        run,
+        "two bytes of the first page",
+        _bytes_of(lambda b: b[:100] + b"\xff\xff" + b[102:]),
     )
-    yield of(
+    yield _of(
+        run,
+        "a folder of its name",
+        lambda f: folder_instead(settled(f)),
+        "run.db",
+        "no run at",
+    )
+    yield _of(
+        run,
         "another run's",
         lambda f: shutil.copy(others["recording"] / "run.db", settled(f)),
         "run.db",
@@ -128,7 +145,7 @@ def alterations_of_bytes(run: str, others: dict[str, Path]) -> Iterator[Alterati
         "config.yaml",
         "checkpoint",
     )
-    yield of("an empty database", _empty_database)
+    yield _of(run, "an empty database", _empty_database)
     for table in (
         "metrics",
         "episodes",
@@ -141,17 +158,28 @@ def alterations_of_bytes(run: str, others: dict[str, Path]) -> Iterator[Alterati
         "agents",
     ):
         garbage = partial(_page, root=table, data=b"\xa5\x17\x42\x99")
-        yield of(
-            f"garbage in the first page of {table}", garbage, "run.db", "database", table
+        yield _of(
+            run,
+            f"garbage in the first page of {table}",
+            garbage,
+            "run.db",
+            "database",
+            table,
         )
-    yield of(
+
+
+def _of_pages(run: str) -> Iterator[Alteration]:
+    """Yield pages that hold something else."""
+    yield _of(
+        run,
         "zeros in the first page of notices",
         partial(_page, root="notices", data=b"\0"),
         "run.db",
         "database",
         "notices",
     )
-    yield of(
+    yield _of(
+        run,
         "first page of hazards is that of metrics",
         partial(_page, root="hazards", data=None),
         "run.db",
@@ -159,32 +187,41 @@ def alterations_of_bytes(run: str, others: dict[str, Path]) -> Iterator[Alterati
         "hazards",
         "metrics",
     )
-    yield of(
+    yield _of(
+        run,
         "index page is garbage",
         partial(_page, root="metrics_by_name", data=b"\xa5"),
         "run.db",
         "database",
         "metrics",
     )
-    yield of(
+
+
+def _of_words(run: str) -> Iterator[Alteration]:
+    """Yield bytes of texts, and journals, that were altered."""
+    yield _of(
+        run,
         "index page is zeros",
         partial(_page, root="notices_by_kind", data=b"\0"),
         "run.db",
         "database",
         "notices",
     )
-    yield of(
+    yield _of(
+        run,
         "bytes of an answer",
         partial(_words, old=b'"learner_0","', new=b'"learner_1","'),
         "episode",
         "run.db",
     )
-    yield of(
+    yield _of(
+        run,
         "bytes of a notice",
         partial(_words, old=b"alarm.untaught", new=b"alarm.untaughz"),
         "notices",
     )
-    yield of(
+    yield _of(
+        run,
         "bytes of a role",
         partial(_words, old=b"critic-g0-r0-judge", new=b"critic-g0-r0-judgf"),
         "agents",
@@ -194,8 +231,8 @@ def alterations_of_bytes(run: str, others: dict[str, Path]) -> Iterator[Alterati
         "row_hashes",
         "judge",
     )
-    yield of("altered row in a leftover journal", _in_journal, "metrics")
-    yield of("altered rows in a rollback journal", _rolled_back, "metrics", "run.db")
+    yield _of(run, "altered row in a leftover journal", _in_journal, "metrics")
+    yield _of(run, "altered rows in a rollback journal", _rolled_back, "metrics", "run.db")
 
 
 def _empty_database(folder: Path) -> None:

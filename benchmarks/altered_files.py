@@ -178,7 +178,7 @@ def alterations_of_folder(run: str, others: dict[str, Path]) -> Iterator[Alterat
     """Yield changes of checkpoints as a whole, files that are no part of the run, reports."""
 
     def of(name: str, alter: Callable[[Path], object], *says: str) -> Alteration:
-        return Alteration(f"folder: {name}", run, says, alter)  # type: ignore[arg-type]
+        return Alteration(f"folder: {name}", run, says, alter)
 
     yield of("checkpoint deleted", lambda f: shutil.rmtree(_checkpoints(f)[0]), "critic-g0")
     yield of(

@@ -1,8 +1,6 @@
 """Alterations of rows: each kind of change, in every table and column of a run.db."""
 
 import contextlib
-import json
-import math
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +8,8 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from altered_values import NULL, VALUES
 
 
 class Alteration(NamedTuple):
@@ -19,7 +19,7 @@ class Alteration(NamedTuple):
     run: str
     says: tuple[str, ...]
     """What `validate` has to name; one of them is enough."""
-    alter: Callable[[Path], None]
+    alter: Callable[[Path], object]
 
 
 class NothingChanged(Exception):
@@ -112,94 +112,6 @@ def edit(*statements: str) -> Callable[[Path], None]:
 # --- values: each returns None where it has nothing to change --------------------------
 
 
-def _one_char(value: Any) -> Any:
-    if not isinstance(value, str):
-        return None
-    at = [n for n, char in enumerate(value) if char.isalnum()]
-    if not at:
-        return value + " "
-    last = at[-1]
-    return value[:last] + ("1" if value[last] != "1" else "2") + value[last + 1 :]
-
-
-def _next(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return bytes([value[0] ^ 1]) + value[1:] if value else None
-    if isinstance(value, float):
-        return math.nextafter(value, math.inf)
-    return value + 1 if isinstance(value, int) else _one_char(value)
-
-
-def _as_json(value: Any) -> Any:
-    if not isinstance(value, str) or value[:1] not in "[{" or len(value) < 3:
-        return None
-    try:
-        return json.loads(value)
-    except ValueError:
-        return None
-
-
-def _json_space(value: Any) -> Any:
-    return value[0] + " " + value[1:] if _as_json(value) is not None else None
-
-
-def _json_order(value: Any) -> Any:
-    read = _as_json(value)
-    if not isinstance(read, dict) or len(read) < 2:
-        return None
-    return json.dumps(dict(reversed(read.items())), separators=(",", ":"))
-
-
-def _json_key(value: Any) -> Any:
-    if (read := _as_json(value)) is None:
-        return None
-    if isinstance(read, dict):
-        return json.dumps({**read, "extra": 1}, separators=(",", ":"))
-    return json.dumps([*read, read[0]], separators=(",", ":"))
-
-
-def _json_number(value: Any) -> Any:
-    """Write a whole number of JSON as a float: 1 becomes 1.0."""
-    if _as_json(value) is None:
-        return None
-    found = re.search(r"(?<=[\[:,])-?\d+(?=[\],}])", value)
-    return value[: found.end()] + ".0" + value[found.end() :] if found else None
-
-
-def _null(value: Any) -> Any:
-    return _NULL if value is not None else None
-
-
-def _not_null(value: Any) -> Any:
-    return "x" if value is None else None
-
-
-def _other_type(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
-    if isinstance(value, bytes):
-        return value.decode("latin-1") if value else None
-    return str(value) if isinstance(value, int | float) else None
-
-
-def _longer(value: Any) -> Any:
-    return value + "\0hidden" if isinstance(value, str) else None
-
-
-_NULL = object()
-VALUES: dict[str, Callable[[Any], Any]] = {
-    "least change": _next,
-    "JSON white space": _json_space,
-    "JSON order of keys": _json_order,
-    "JSON one entry more": _json_key,
-    "JSON 1 → 1.0": _json_number,
-    "NULL": _null,
-    "NULL → value": _not_null,
-    "same value, other type": _other_type,
-    "text after a NUL": _longer,
-}
-
-
 def _key(table: str, db: sqlite3.Connection) -> str:
     """Return the columns of a table's primary key, for an ORDER BY."""
     rows = db.execute(
@@ -229,7 +141,7 @@ def change_value(
             with contextlib.suppress(sqlite3.IntegrityError):  # of an INTEGER PRIMARY KEY
                 db.execute(
                     f'UPDATE OR REPLACE "{table}" SET "{column}" = ? WHERE {where}',
-                    [None if value is _NULL else value, *key],
+                    [None if value is NULL else value, *key],
                 )
     if not able or contents(folder) == before:
         raise NothingChanged

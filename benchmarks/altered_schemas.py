@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 
 from altered_rows import Alteration, connected, rewrite_schema
@@ -90,12 +91,19 @@ def _roots_swapped(folder: Path) -> None:
             db.execute("UPDATE sqlite_master SET rootpage = ? WHERE name = ?", (root, name))
 
 
+def _of(run: str, name: str, alter: Callable[[Path], None], *says: str) -> Alteration:
+    return Alteration(f"schema: {name}", run, says, alter)
+
+
 def alterations_of_schema(run: str) -> Iterator[Alteration]:
     """Yield changes of what is declared in a run.db."""
+    yield from _of_declarations(run)
+    yield from _of_indices_and_tables(run)
+    yield from _of_columns(run)
 
-    def of(name: str, alter: Callable[[Path], None], *says: str) -> Alteration:
-        return Alteration(f"schema: {name}", run, says, alter)
 
+def _of_declarations(run: str) -> Iterator[Alteration]:
+    """Yield indices, triggers and views that are missing or lie."""
     for index in (
         "undo_by_stage",
         "episodes_in_order",
@@ -106,13 +114,15 @@ def alterations_of_schema(run: str) -> Iterator[Alteration]:
         "signals_by_versus_episode",
         "signals_by_question",
     ):
-        yield of(f"index {index} dropped", execute(f"DROP INDEX {index}"), index)
+        yield _of(run, f"index {index} dropped", execute(f"DROP INDEX {index}"), index)
     for trigger in ("signals_are_never_changed", "signals_are_never_removed"):
-        yield of(f"trigger {trigger} dropped", execute(f"DROP TRIGGER {trigger}"), trigger)
+        yield _of(
+            run, f"trigger {trigger} dropped", execute(f"DROP TRIGGER {trigger}"), trigger
+        )
         emptied = redefine(
             trigger, lambda sql: re.sub("SELECT RAISE.*?;", "SELECT 1;", sql)
         )
-        yield of(f"trigger {trigger} does nothing", emptied, trigger)
+        yield _of(run, f"trigger {trigger} does nothing", emptied, trigger)
     for view in (
         "seats",
         "utterances",
@@ -123,9 +133,9 @@ def alterations_of_schema(run: str) -> Iterator[Alteration]:
         "queries",
         "events",
     ):
-        yield of(f"view {view} dropped", execute(f"DROP VIEW {view}"), view)
+        yield _of(run, f"view {view} dropped", execute(f"DROP VIEW {view}"), view)
         less = redefine(view, lambda sql: sql + " LIMIT 1")
-        yield of(f"view {view} shows one row", less, view)
+        yield _of(run, f"view {view} shows one row", less, view)
     lies = {
         "rewards": ("json_extract(r.value, '$[3]')", "2 * json_extract(r.value, '$[3]')"),
         "grades": ("json_extract(g.value, '$[4]')", "1 - json_extract(g.value, '$[4]')"),
@@ -137,46 +147,68 @@ def alterations_of_schema(run: str) -> Iterator[Alteration]:
         ),
     }
     for view, (old, new) in lies.items():
-        lie = redefine(view, lambda sql, old=old, new=new: sql.replace(old, new, 1))  # type: ignore[misc]
-        yield of(f"view {view} lies", lie, view)
+        lie = redefine(view, methodcaller("replace", old, new, 1))
+        yield _of(run, f"view {view} lies", lie, view)
+
+
+def _of_indices_and_tables(run: str) -> Iterator[Alteration]:
+    """Yield what stands for something else, and what was added."""
     table_for_view = execute(
         "CREATE TABLE kept AS SELECT * FROM rewards",
         "DROP VIEW rewards",
         "ALTER TABLE kept RENAME TO rewards",
     )
-    yield of("view rewards is a table now", table_for_view, "rewards")
-    yield of(
+    yield _of(run, "view rewards is a table now", table_for_view, "rewards")
+    yield _of(
+        run,
         "index on another column",
         redefine("metrics_by_name", lambda s: s.replace("(name)", "(stage)")),
         "metrics_by_name",
     )
-    yield of(
+    yield _of(
+        run,
         "unique index",
         redefine("undo_by_stage", lambda s: s.replace("(stage)", "(stage, id)")),
         "undo_by_stage",
     )
-    yield of("index without entries", _empty_index, "metrics_by_name", "metrics")
-    yield of("two indices swapped", _roots_swapped, "notices")
-    yield of("table under the name of metrics", _shadowed, "metrics", "measured")
-    yield of("index added", execute("CREATE INDEX mine ON episodes(task)"), "mine")
-    yield of("table added", execute("CREATE TABLE mine (a)"), "mine")
-    yield of("view added", execute("CREATE VIEW mine AS SELECT * FROM rewards"), "mine")
-    yield of(
-        "virtual table added", execute("CREATE VIRTUAL TABLE mine USING fts5(a)"), "mine"
+    yield _of(run, "index without entries", _empty_index, "metrics_by_name", "metrics")
+    yield _of(run, "two indices swapped", _roots_swapped, "notices")
+    yield _of(run, "table under the name of metrics", _shadowed, "metrics", "measured")
+    yield _of(run, "index added", execute("CREATE INDEX mine ON episodes(task)"), "mine")
+    yield _of(run, "table added", execute("CREATE TABLE mine (a)"), "mine")
+    yield _of(
+        run, "view added", execute("CREATE VIEW mine AS SELECT * FROM rewards"), "mine"
+    )
+    yield _of(
+        run,
+        "virtual table added",
+        execute("CREATE VIRTUAL TABLE mine USING fts5(a)"),
+        "mine",
     )
     trigger_sql = (
         "CREATE TRIGGER mine AFTER INSERT ON metrics BEGIN "
         "UPDATE metrics SET value = 1.0 WHERE id = new.id; END"
     )
-    yield of("trigger added", execute(trigger_sql), "mine")
-    yield of("column added", execute("ALTER TABLE metrics ADD COLUMN mine"), "metrics")
-    yield of(
+    yield _of(run, "trigger added", execute(trigger_sql), "mine")
+    yield _of(
+        run, "column added", execute("ALTER TABLE metrics ADD COLUMN mine"), "metrics"
+    )
+    yield _of(
+        run,
         "column renamed",
         execute("ALTER TABLE metrics RENAME COLUMN low TO lower_end"),
         "metrics",
     )
-    yield of("column dropped", execute("ALTER TABLE metrics DROP COLUMN high"), "metrics")
-    yield of("table renamed", execute("ALTER TABLE hazards RENAME TO risks"), "hazards")
+
+
+def _of_columns(run: str) -> Iterator[Alteration]:
+    """Yield columns, constraints and marks that were altered."""
+    yield _of(
+        run, "column dropped", execute("ALTER TABLE metrics DROP COLUMN high"), "metrics"
+    )
+    yield _of(
+        run, "table renamed", execute("ALTER TABLE hazards RENAME TO risks"), "hazards"
+    )
     for table in (
         "hazards",
         "cells",
@@ -189,22 +221,27 @@ def alterations_of_schema(run: str) -> Iterator[Alteration]:
         "episodes",
     ):
         gone = execute(f"DROP TABLE {table}")
-        yield of(f"table {table} dropped", gone, table, "no record of a run")
-    yield of(
+        yield _of(run, f"table {table} dropped", gone, table, "no record of a run")
+    yield _of(
+        run,
         "two columns swapped",
         rewrite("metrics", "low REAL, high REAL", "high REAL, low REAL"),
         "metrics",
     )
-    yield of(
+    yield _of(
+        run,
         "constraint lost",
         rewrite("metrics", "value REAL NOT NULL", "value REAL"),
         "metrics",
     )
-    yield of("type changed", rewrite("metrics", "n INTEGER", "n TEXT"), "metrics")
-    yield of("default changed", rewrite("agents", "DEFAULT ''", "DEFAULT 'x'"), "agents")
-    yield of("comment in a table", rewrite("metrics", "(", "( /* x */ "), "metrics")
+    yield _of(run, "type changed", rewrite("metrics", "n INTEGER", "n TEXT"), "metrics")
+    yield _of(
+        run, "default changed", rewrite("agents", "DEFAULT ''", "DEFAULT 'x'"), "agents"
+    )
+    yield _of(run, "comment in a table", rewrite("metrics", "(", "( /* x */ "), "metrics")
     for pragma in ("user_version", "application_id"):
-        yield of(
+        yield _of(
+            run,
             pragma,
             execute(f"PRAGMA {pragma} = 7"),
             pragma,

@@ -46,28 +46,41 @@ def _count_lowered(folder: Path) -> None:
         db.execute("UPDATE seals SET contents = ? WHERE stage = ?", (lowered, stage))
 
 
+_HASHES = "DELETE FROM row_hashes"
+
+
+def _of(run: str, name: str, alter: Callable[[Path], None], *says: str) -> Alteration:
+    return Alteration(f"combined: {name}", run, says, alter)
+
+
 def combined_edits(run: str) -> Iterator[Alteration]:
     """Yield edits of several tables that fit together, by somebody without the hash."""
+    yield from _of_hashes(run)
+    yield from _of_seals(run)
+    yield from _of_signals(run)
+    yield from _of_runs(run)
 
-    def of(name: str, alter: Callable[[Path], None], *says: str) -> Alteration:
-        return Alteration(f"combined: {name}", run, says, alter)
 
-    hashes = "DELETE FROM row_hashes"
-    yield of(
+def _of_hashes(run: str) -> Iterator[Alteration]:
+    """Yield rows that were altered with their hashes."""
+    yield _of(
+        run,
         "an episode and its hash deleted",
-        edit(f"{hashes} WHERE key = {ONE}", f"DELETE FROM episodes WHERE id = {ONE}"),
+        edit(f"{_HASHES} WHERE key = {ONE}", f"DELETE FROM episodes WHERE id = {ONE}"),
         "episode",
     )
-    yield of("an episode, its hash and its count", _count_lowered, "episode", "seal")
-    yield of(
+    yield _of(run, "an episode, its hash and its count", _count_lowered, "episode", "seal")
+    yield _of(
+        run,
         "metric altered, its hash deleted",
         edit(
-            f"{hashes} WHERE \"table\" = 'metrics' AND key = '5'",
+            f"{_HASHES} WHERE \"table\" = 'metrics' AND key = '5'",
             "UPDATE metrics SET value = 0.99 WHERE id = 5",
         ),
         "metrics",
     )
-    yield of(
+    yield _of(
+        run,
         "metric altered, with the hash of another",
         edit(
             "UPDATE row_hashes SET hash = (SELECT hash FROM row_hashes WHERE \"table\" = 'metrics' AND key = '6') WHERE \"table\" = 'metrics' AND key = '5'",
@@ -75,7 +88,8 @@ def combined_edits(run: str) -> Iterator[Alteration]:
         ),
         "metrics",
     )
-    yield of(
+    yield _of(
+        run,
         "two metrics and their hashes swapped",
         edit(
             "UPDATE metrics SET id = -5 WHERE id = 5",
@@ -87,47 +101,58 @@ def combined_edits(run: str) -> Iterator[Alteration]:
         ),
         "metrics",
     )
-    yield of(
+    yield _of(
+        run,
         "all hashes of metrics deleted, one altered",
         edit(
-            f"{hashes} WHERE \"table\" = 'metrics'",
+            f"{_HASHES} WHERE \"table\" = 'metrics'",
             "UPDATE metrics SET value = 0.99 WHERE id = 5",
         ),
         "metrics",
     )
-    yield of(
+    yield _of(
+        run,
         "hashes deleted, metric altered",
-        edit(hashes, "UPDATE metrics SET value = 0.99 WHERE id = 5"),
+        edit(_HASHES, "UPDATE metrics SET value = 0.99 WHERE id = 5"),
         "metrics",
         "row_hashes",
     )
-    yield of(
+
+
+def _of_seals(run: str) -> Iterator[Alteration]:
+    """Yield seals and places of episodes that were altered with their hashes."""
+    yield _of(
+        run,
         "hashes and seals deleted, metric altered",
-        edit(hashes, "DELETE FROM seals", "UPDATE metrics SET value = 0.99 WHERE id = 5"),
+        edit(_HASHES, "DELETE FROM seals", "UPDATE metrics SET value = 0.99 WHERE id = 5"),
         "metrics",
         "row_hashes",
     )
-    yield of(
+    yield _of(
+        run,
         "seals deleted",
-        edit("DELETE FROM seals", f"{hashes} WHERE \"table\" = 'seals'"),
+        edit("DELETE FROM seals", f"{_HASHES} WHERE \"table\" = 'seals'"),
         "seal",
     )
-    yield of(
+    yield _of(
+        run,
         "seal in the middle and its hash deleted",
         edit(
             "DELETE FROM seals WHERE id = 5",
-            f"{hashes} WHERE \"table\" = 'seals' AND key = '5'",
+            f"{_HASHES} WHERE \"table\" = 'seals' AND key = '5'",
         ),
         "seal",
     )
-    yield of(
+    yield _of(
+        run,
         "two seals' contents swapped",
         edit(
             "UPDATE seals SET contents = (SELECT contents FROM seals s WHERE s.id = 11 - seals.id) WHERE id IN (5, 6)"
         ),
         "seal",
     )
-    yield of(
+    yield _of(
+        run,
         "episode moved to another stage",
         edit(
             f"UPDATE row_hashes SET stage = {LAST} WHERE key = {ONE}",
@@ -135,7 +160,8 @@ def combined_edits(run: str) -> Iterator[Alteration]:
         ),
         "episode",
     )
-    yield of(
+    yield _of(
+        run,
         "episode moved out of stages",
         edit(
             f"UPDATE row_hashes SET stage = '' WHERE key = {ONE}",
@@ -143,7 +169,12 @@ def combined_edits(run: str) -> Iterator[Alteration]:
         ),
         "episode",
     )
-    yield of(
+
+
+def _of_signals(run: str) -> Iterator[Alteration]:
+    """Yield signals and names that were altered with their hashes."""
+    yield _of(
+        run,
         "episode under a new name, hash too",
         edit(
             f"UPDATE row_hashes SET key = 'new' WHERE key = {ONE}",
@@ -151,59 +182,70 @@ def combined_edits(run: str) -> Iterator[Alteration]:
         ),
         "episode",
     )
-    yield of(
+    yield _of(
+        run,
         "last signal, its hash and its question deleted",
         edit(
-            f"{hashes} WHERE \"table\" = 'questions' AND key = (SELECT CAST(number AS TEXT) FROM questions WHERE id = (SELECT question FROM signals ORDER BY id DESC LIMIT 1))",
+            f"{_HASHES} WHERE \"table\" = 'questions' AND key = (SELECT CAST(number AS TEXT) FROM questions WHERE id = (SELECT question FROM signals ORDER BY id DESC LIMIT 1))",
             "DELETE FROM questions WHERE id = (SELECT question FROM signals ORDER BY id DESC LIMIT 1)",
-            f"{hashes} WHERE \"table\" = 'signals' AND key = (SELECT CAST(max(id) AS TEXT) FROM signals)",
+            f"{_HASHES} WHERE \"table\" = 'signals' AND key = (SELECT CAST(max(id) AS TEXT) FROM signals)",
             "DELETE FROM signals WHERE id = (SELECT max(id) FROM signals)",
         ),
         "signals",
         "questions",
     )
-    yield of(
+    yield _of(
+        run,
         "all signals and hashes deleted, signals_to 0",
         edit(
-            f"{hashes} WHERE \"table\" = 'signals'",
+            f"{_HASHES} WHERE \"table\" = 'signals'",
             "DELETE FROM signals",
             "UPDATE stages SET signals_to = 0",
         ),
         "signals",
         "stages",
     )
-    yield of(
+    yield _of(
+        run,
         "agent accepted, hash deleted",
         edit(
-            f"{hashes} WHERE \"table\" = 'agents' AND key = '1'",
+            f"{_HASHES} WHERE \"table\" = 'agents' AND key = '1'",
             "UPDATE agents SET accepted = 1 WHERE number = 1",
         ),
         "agents",
     )
-    yield of(
+    yield _of(
+        run,
         "config in the record and its hash",
-        edit(f"{hashes} WHERE \"table\" = 'runs'", "UPDATE runs SET seed = seed + 1"),
+        edit(f"{_HASHES} WHERE \"table\" = 'runs'", "UPDATE runs SET seed = seed + 1"),
         "runs",
     )
-    yield of(
+
+
+def _of_runs(run: str) -> Iterator[Alteration]:
+    """Yield runs and stages that were altered with their hashes."""
+    yield _of(
+        run,
         "run said to be running",
-        edit(f"{hashes} WHERE \"table\" = 'runs'", "UPDATE runs SET status = 'running'"),
+        edit(f"{_HASHES} WHERE \"table\" = 'runs'", "UPDATE runs SET status = 'running'"),
         "runs",
     )
-    yield of(
+    yield _of(
+        run,
         "stage said to be running, its hash and seal deleted",
         edit(
             f"DELETE FROM seals WHERE stage = {LAST}",
-            f"{hashes} WHERE \"table\" = 'stages' AND key = (SELECT CAST(max(number) AS TEXT) FROM stages)",
+            f"{_HASHES} WHERE \"table\" = 'stages' AND key = (SELECT CAST(max(number) AS TEXT) FROM stages)",
             f"UPDATE stages SET status = 'running' WHERE id = {LAST}",
             f"UPDATE metrics SET value = 0.99 WHERE stage = {LAST}",
-            f"{hashes} WHERE stage = {LAST}",
+            f"{_HASHES} WHERE stage = {LAST}",
         ),
         "metrics",
         "stages",
         "seal",
     )
-    yield of(
+    yield _of(
+        run,
         "stage and all that it wrote deleted, but for later ones",
         edit(
             *(
@@ -213,15 +255,21 @@ def combined_edits(run: str) -> Iterator[Alteration]:
         ),
         "0005",
     )
-    yield of(
-        "last stage cut off, with hashes and seals", _of_last_stage, "stage", "seal", "runs"
+    yield _of(
+        run,
+        "last stage cut off, with hashes and seals",
+        _of_last_stage,
+        "stage",
+        "seal",
+        "runs",
     )
-    yield of("settings in file and record", _settings_everywhere, "config", "runs")
-    yield of(
+    yield _of(run, "settings in file and record", _settings_everywhere, "config", "runs")
+    yield _of(
+        run,
         "metric of a title of its own",
         edit(
             "UPDATE metric_kinds SET better = CASE better WHEN 'higher' THEN 'lower' ELSE 'higher' END",
-            f"{hashes} WHERE \"table\" = 'metric_kinds'",
+            f"{_HASHES} WHERE \"table\" = 'metric_kinds'",
         ),
         "metric_kinds",
     )

@@ -128,7 +128,10 @@ PARTS = {
     "killing",
     "odd_inputs",
     "tally",
-    *(f"altered_{what}" for what in ("bytes", "files", "rows", "schemas", "together")),
+    *(
+        f"altered_{what}"
+        for what in ("bytes", "files", "rows", "schemas", "together", "values")
+    ),
 }
 """Modules beside them that benchmarks import."""
 
