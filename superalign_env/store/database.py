@@ -112,6 +112,10 @@ class Database:
         self._hashes_rows = False
         with translated(path):
             self.connection = _open(path, readonly, self)
+            if not readonly:
+                # Here, not with the first row: a writer's thread would wait for the
+                # interpreter at each of some hundred statements, 5 ms beside a busy loop.
+                self._hashes_rows = hash_rows(self.connection)
 
     @property
     def tables(self) -> "sqlite_utils.Database":

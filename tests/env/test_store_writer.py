@@ -248,13 +248,23 @@ def test_a_loop_far_ahead_of_the_disk_waits(run, monkeypatch):
 
 
 def test_a_busy_loop_does_not_starve_the_writer(run):
-    """Row by row, each would wait 5 ms for the interpreter: ten seconds for these episodes."""
-    with EpisodeWriter(run, batch=1000, every=0.05) as writer:
+    """Each statement waits 5 ms for the interpreter: row by row, ten seconds for these."""
+    with EpisodeWriter(run, batch=1000, every=1000) as writer:
+        statements = []
+        writer._batches._database.connection.set_trace_callback(statements.append)
         writer.write([small(n) for n in range(512)])
-        begun = time.thread_time()  # of this thread: what else runs does not count
-        while run.count() < 512 and time.thread_time() - begun < 5:
-            sum(range(200_000))
+        writer.flush()
         assert run.count() == 512
+        assert 2 <= len(statements) < 40
+
+
+def test_episodes_that_wait_are_written_while_a_loop_is_busy(run):
+    with EpisodeWriter(run, batch=1000, every=0.05) as writer:
+        writer.write([small(0)])
+        begun = time.monotonic()
+        while run.count() < 1 and time.monotonic() - begun < 60:
+            sum(range(200_000))
+        assert run.count() == 1
 
 
 def test_an_interrupt_while_writing_loses_nothing(run, monkeypatch):
