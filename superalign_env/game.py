@@ -190,10 +190,10 @@ class Game:
                     f"{len(self.group)} seats {self.group} were asked, {len(replies)} replied"
                 )
             if plain and not self._heard:
-                self._heard = [
-                    Utterance(seat, self._turn + i, self._group_index, said.text, said)
-                    for i, (seat, said) in enumerate(zip(self.group, replies, strict=True))
-                ]
+                turn, index, heard = self._turn, self._group_index, self._heard
+                for seat, said in zip(self.group, replies, strict=True):
+                    heard.append(Utterance(seat, turn, index, said.text, said))
+                    turn += 1
                 return self._apply()
         try:
             for reply in replies:
@@ -321,7 +321,7 @@ class Game:
         for seat in group:
             brief = scenario.view(state, seat)
             stamp = stamps.get(seat) or self._stamp(seat)
-            tools = brief.tools and shared_tools(brief.tools)
+            tools, schema = brief.tools, brief.schema
             views[seat] = View(
                 name,
                 case,
@@ -332,9 +332,9 @@ class Game:
                 brief.text,
                 brief.messages,
                 brief.turns,
-                tools,
+                tools and shared_tools(tools),
                 brief.form,
-                brief.schema if brief.schema is None else read_only(brief.schema),
+                schema if schema is None else read_only(schema),
                 brief.menu,
                 brief.max_new_tokens,
             )

@@ -217,12 +217,12 @@ class LiveGames:
 
     def _deal(self, live: LiveGame) -> None:
         """Queue the views of a game's group, or start those whose agents wait."""
-        shown = live.game.views()
+        shown = live.game.asked
         live.replies = [_NOTHING] * len(shown)
         live.awaited = len(shown)
         live.plain = True
-        for place, view in enumerate(shown):
-            queue = self._queue_of.get(view.seat)
+        for place, (seat, view) in enumerate(shown.items()):
+            queue = self._queue_of.get(seat)
             if queue is None:
                 self._start(live, place, view)
             else:

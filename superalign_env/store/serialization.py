@@ -325,7 +325,7 @@ def _graded(grades: Sequence[Grade]) -> str:
 
 def _with_numbers(rows: Sequence[Row]) -> str:
     """Return the JSON of rows that end with a number, once all of them are finite."""
-    raw = _encode(rows)
+    raw = _encode(rows) if rows else b"[]"
     if b"null" in raw:  # so JSON says NaN and infinity; a name may say it, too
         for row in rows:
             finite(row[-1])
