@@ -1,4 +1,4 @@
-"""How many alterations of a finished run go unnoticed by `superalign validate`.
+"""Alterations of a finished run, and those that `superalign validate` misses.
 
 Small runs of every kind are made: a chain of two generations with a league and answers of people,
 a fork of it, a recording with hazards and leased questions, an experiment. Each alteration is
@@ -38,7 +38,7 @@ REAL_COMMANDS = 3
 
 
 class Outcome(NamedTuple):
-    """What `validate` said of an alteration."""
+    """Answer of `validate` to an alteration."""
 
     alteration: Alteration
     answer: Answer

@@ -35,7 +35,7 @@ from killing import (
     outcome,
     train,
 )
-from tally import Accepted, Tally, say
+from tally import Accepted, SceneCounts, say
 
 from superalign_env.report import write_report
 from superalign_env.store import Run, validate
@@ -80,11 +80,11 @@ class Scenes:
         self._random = random.Random(seed)
         self._number = 0
         self._whole: dict[str, tuple[Path, dict[str, Any], int]] = {}
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, SceneCounts] = {}
 
-    def tally(self, scene: str) -> Tally:
+    def tally(self, scene: str) -> SceneCounts:
         """Return the counts of a scene."""
-        return self.tallies.setdefault(scene, Tally())
+        return self.tallies.setdefault(scene, SceneCounts())
 
     def folder(self) -> Path:
         """Return the folder of the next run."""
@@ -124,7 +124,7 @@ class Scenes:
 
     def finish(
         self,
-        tally: Tally,
+        tally: SceneCounts,
         settings: Mapping[str, Any],
         folder: Path,
         expected: Mapping[str, Any],
@@ -142,7 +142,7 @@ class Scenes:
         """Return a process that answers all that a run asks, or dies before."""
         return Worker(answer, PEOPLE, folder, None, folder=folder, mishap=mishap)
 
-    def asked(self, tally: Tally, kills: int, folder: Path) -> None:
+    def asked(self, tally: SceneCounts, kills: int, folder: Path) -> None:
         """Kill trainers that wait and people who answer, and let them go on to the end."""
         accepted = Accepted(folder, tally)
         until = tally.kills + kills
@@ -167,7 +167,7 @@ class Scenes:
 
     def people(self, kills: int) -> None:
         """Kill a run that waits for people, and those who answer."""
-        tally = Tally()
+        tally = SceneCounts()
         whole = self.folder()
         self.asked(tally, 0, whole)
         expected = outcome(whole)

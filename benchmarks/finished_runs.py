@@ -30,7 +30,7 @@ capability.best_of=2 capability.test_factor=1 league.share=0.5 league.cases=4 bu
 
 
 class Answer(NamedTuple):
-    """What a command said."""
+    """Output and exit code of a command."""
 
     code: int
     text: str

@@ -39,8 +39,8 @@ _TEXTS = ("action", "verdict", "endpoint")
 """Kinds whose inputs are texts, for a fuzzer that knows bytes."""
 
 
-class Outcome(NamedTuple):
-    """What one process found."""
+class KindCounts(NamedTuple):
+    """Counts of one kind of input."""
 
     inputs: int
     crashes: list[tuple[Any, str]]
@@ -131,7 +131,7 @@ def _by_coverage(kind: str, inputs: int, first: int, journal: _Journal) -> None:
     atheris.Fuzz()
 
 
-def run(kind: str, inputs: int, first: int, *, covered: bool = False) -> Outcome:
+def run(kind: str, inputs: int, first: int, *, covered: bool = False) -> KindCounts:
     """Try inputs of a kind in a process of their own.
 
     Args:
@@ -159,7 +159,7 @@ def run(kind: str, inputs: int, first: int, *, covered: bool = False) -> Outcome
     if not entry["done"] and not hangs:
         died = f"the process ended with {process.returncode}: {stderr[-300:]}"
         crashes.append((entry.get("now"), died))
-    return Outcome(entry.get("inputs", 0), crashes, hangs, entry.get("peak", 0.0))
+    return KindCounts(entry.get("inputs", 0), crashes, hangs, entry.get("peak", 0.0))
 
 
 def _watch(process: "subprocess.Popen[str]", path: Path) -> list[Any]:
@@ -201,7 +201,7 @@ def main() -> None:
         _child(options.kind, inputs, options.seed, options.child, covered=options.covered)
         return
     has_atheris = importlib.util.find_spec("atheris") is not None
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, KindCounts] = {}
     for kind in [options.kind] if options.kind else KINDS:
         some = max(1, inputs // KINDS[kind].cost)
         outcomes[kind] = run(kind, some, options.seed)

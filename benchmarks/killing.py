@@ -107,7 +107,7 @@ _WRITES = ("BEGIN", "COMMIT", "INSERT", "UPDATE", "DELETE", "CREATE", "PRAGMA jo
 
 
 class Mishap(NamedTuple):
-    """What befalls a process."""
+    """A failure that is injected into a process."""
 
     at: int = 0
     """The operation before which it is killed; 0 for none."""
@@ -127,7 +127,7 @@ NONE = Mishap()
 
 
 class Ended(NamedTuple):
-    """How a process ended."""
+    """The end of a process, and its reason."""
 
     how: str
     """``done``; ``refused``, with a sentence; ``killed``; ``broke``, with a traceback."""

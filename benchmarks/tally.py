@@ -16,8 +16,8 @@ from superalign_env.store import Run, begun
 
 
 @dataclass
-class Tally:
-    """What came of one scene."""
+class SceneCounts:
+    """Counts of one scene."""
 
     runs: int = 0
     kills: int = 0
@@ -51,9 +51,9 @@ class Tally:
 
 
 class Accepted:
-    """What a record has accepted, from look to look: it may only grow."""
+    """Rows that a record has accepted, from look to look: they may only grow."""
 
-    def __init__(self, folder: Path, tally: Tally) -> None:
+    def __init__(self, folder: Path, tally: SceneCounts) -> None:
         self._folder, self._tally = folder, tally
         self._rows: set[Any] = set()
 
@@ -82,7 +82,7 @@ def _reason(why: str) -> str:
     return re.split(r"[;:] ", short, maxsplit=2)[0] + ": " + short.partition(": ")[2][:60]
 
 
-def say(tallies: Mapping[str, Tally]) -> None:
+def say(tallies: Mapping[str, SceneCounts]) -> None:
     """Print what broke, the table and the line."""
     refused: Counter[str] = Counter()
     for tally in tallies.values():

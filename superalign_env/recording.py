@@ -73,9 +73,9 @@ def with_hashes(
 
 def _latest(utterances: Sequence[Utterance], seat: Seat) -> int:
     """Return the turn at which a seat spoke last, −1 when it never did."""
-    for one in reversed(utterances):  # a generator would take twice as long
-        if one.seat == seat:
-            return one.turn
+    for utterance in reversed(utterances):  # a generator would take twice as long
+        if utterance.seat == seat:
+            return utterance.turn
     return -1
 
 

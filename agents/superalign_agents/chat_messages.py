@@ -115,7 +115,7 @@ def prompt(name: str) -> str:
 
 
 class Spoken(NamedTuple):
-    """What a model wrote, taken apart."""
+    """Text and thought of what a model wrote, taken apart."""
 
     text: str
     """The utterance."""

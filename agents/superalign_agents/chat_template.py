@@ -154,7 +154,7 @@ class ChatTemplate:
 
     @cached_property
     def markers(self) -> list[str]:
-        """What the template writes to mark turns, whether tokens or not."""
+        """Texts by which the template marks turns, tokens or not."""
         pieces = [self._conversation]
         for word in (_SYSTEM, _USER, _REPLY, _AGAIN):
             pieces = [part for piece in pieces for part in piece.split(word)]

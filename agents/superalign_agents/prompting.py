@@ -43,7 +43,7 @@ _LEFT_OUT = "[…] "
 
 
 class Prompt(NamedTuple):
-    """What a model reads for a view."""
+    """The prompt of a view, as a model reads it."""
 
     ids: list[int]
     notes: dict[str, int] = {}  # noqa: RUF012 (never changed)

@@ -254,7 +254,7 @@ class Record:
 
 
 class _Changes:
-    """What changed in one table: (stage, key) each."""
+    """Changes in one table: (stage, key) each."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
