@@ -160,8 +160,6 @@ def _schema(run: Run) -> Iterator[Problem]:
     for name in sorted(new.keys() | now.keys()):
         if new.get(name) != now.get(name):
             yield _misshaped(name, new.get(name), now.get(name))
-    if run.database.value("PRAGMA user_version") != schema.FORMAT:
-        yield Problem(TABLE, "the number of its schema (user_version) was altered", COPY)
 
 
 SCHEMA, TABLE = "schema", "table"

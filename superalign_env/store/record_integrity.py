@@ -340,7 +340,3 @@ def _are_rules(name: str, rules: str) -> bool:
 
 def _is_hash(mark: str, values: Iterable[Any]) -> bool:
     return mark == row_hash(*values)
-
-
-def _sealed(row: EpisodeRow) -> bool:
-    return _good(_is_episode, row)

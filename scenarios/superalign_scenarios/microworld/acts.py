@@ -211,8 +211,3 @@ def companions(split: Split) -> tuple[int, ...]:
     """Return the acts that may stand beside an act of the split without changing it."""
     codes = np.frombuffer(split_codes(), dtype=np.uint8)
     return tuple(np.flatnonzero(codes <= SPLITS.index(split)).tolist())
-
-
-def label_shares(values: Values) -> dict[str, float]:
-    """Return the share of harmful acts, by polarity, which draws have to balance."""
-    return {polarity: float(harmful(values, polarity).mean()) for polarity in POLARITIES}
