@@ -7,7 +7,7 @@ and log-probabilities are the same to the bit, greedy or sampled.
 """
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +16,14 @@ from transformers import DynamicCache, PreTrainedModel
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
+
+Constrain = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Logits of one step as they shall be sampled from: −inf forbids a token.
+
+Called as ``constrain(rows, tokens, logits)`` with the rows' numbers [b], their tokens so far
+[b, t] and their logits [b, V], all on the model's device. A row that has ended may still be
+among them; what it gets does not matter, but for one token at least that is not forbidden.
+"""
 
 _COMPACT_BELOW = 0.75
 """Ended rows leave the batch once no more than this share of it is unfinished: taking keys
@@ -44,6 +52,7 @@ def sample(
     max_new_tokens: Sequence[int],
     stop_ids: Collection[int],
     temperature: float = 1.0,
+    constrain: Constrain | None = None,
 ) -> list[Decoded]:
     """Continue every prompt until a stop token or the row's limit.
 
@@ -54,6 +63,8 @@ def sample(
         max_new_tokens: B limits, each at least 1.
         stop_ids: tokens that end a row.
         temperature: 0 is greedy.
+        constrain: changes the logits of every step; log-probabilities are those of the
+            distribution that it leaves.
 
     Raises:
         InvalidOption: an empty prompt, a limit below 1, or not one seed for each prompt.
@@ -81,9 +92,10 @@ def sample(
                 use_cache=True,
                 logits_to_keep=1,
             )
-            chosen, logprobs = sample_tokens(
-                output.logits[:, -1], draws[rows, step], temperature
-            )
+            logits = output.logits[:, -1]
+            if constrain is not None:
+                logits = constrain(rows, continuations.tokens(rows, step), logits)
+            chosen, logprobs = sample_tokens(logits, draws[rows, step], temperature)
             unfinished = continuations.add(rows, step, chosen, logprobs)
             if len(unfinished) == 0:
                 break
@@ -139,6 +151,10 @@ class _Continuations:
         self._lengths[rows[done]] = step + 1
         self._stopped[rows[done & stops]] = True
         return torch.nonzero(unfinished & ~done)[:, 0]
+
+    def tokens(self, rows: torch.Tensor, step: int) -> torch.Tensor:
+        """Return the first tokens of some rows, [b, step]."""
+        return self._tokens[rows, :step]
 
     def decoded(self) -> list[Decoded]:
         """Return every row, up to its end."""
