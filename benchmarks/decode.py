@@ -28,7 +28,7 @@ import torch
 from timing import last_line, table
 
 import superalign_env
-from superalign_agents.decoding import left_padded
+from superalign_agents.batching import left_padded
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
 from superalign_env import Rollouts

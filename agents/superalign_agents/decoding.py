@@ -6,14 +6,13 @@ at the same batch plan (the same rows together, in the same order, on the same d
 and log-probabilities are the same to the bit, greedy or sampled.
 """
 
-import inspect
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
+from superalign_agents.prefill import forward_parameters, prefill
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
 
@@ -78,34 +77,32 @@ def sample(
     numbers = uniforms(seeds if seeds is not None else [0] * len(prompts), longest)
     draws = torch.as_tensor(numbers, device=device)
     with torch.inference_mode():
-        ids, attention_mask = left_padded(prompts, device=device)
-        width, position_ids = ids.shape[1], positions(attention_mask)
-        attention_mask = torch.nn.functional.pad(attention_mask, (0, longest), value=1)
+        cache, logits, mask, position_ids = prefill(model, prompts, room=longest)
+        width = mask.shape[1]
+        mask = torch.nn.functional.pad(mask, (0, longest), value=1)
         rows = torch.arange(len(prompts), device=device)
-        cache = DynamicCache()
         for step in range(longest):
+            if constrain is not None:
+                logits = constrain(rows, continuations.tokens(rows, step), logits)
+            chosen, logprobs = sample_tokens(logits, draws[rows, step], temperature)
+            unfinished = continuations.add(rows, step, chosen, logprobs)
+            if len(unfinished) == 0 or step + 1 == longest:
+                break
+            position_ids = position_ids.clone()
+            position_ids[unfinished] += 1  # an ended row stays within the context
+            if len(unfinished) <= _COMPACT_BELOW * len(rows):
+                cache.batch_select_indices(unfinished)
+                rows, mask = rows[unfinished], mask[unfinished]
+                position_ids, chosen = position_ids[unfinished], chosen[unfinished]
             output: Any = model(
-                input_ids=ids,
-                attention_mask=attention_mask[:, : width + step],
+                input_ids=chosen[:, None],
+                attention_mask=mask[:, : width + step + 1],
                 position_ids=position_ids,
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
             )
             logits = output.logits[:, -1]
-            if constrain is not None:
-                logits = constrain(rows, continuations.tokens(rows, step), logits)
-            chosen, logprobs = sample_tokens(logits, draws[rows, step], temperature)
-            unfinished = continuations.add(rows, step, chosen, logprobs)
-            if len(unfinished) == 0:
-                break
-            position_ids = position_ids[:, -1:].clone()
-            position_ids[unfinished] += 1  # an ended row stays within the context
-            if len(unfinished) <= _COMPACT_BELOW * len(rows):
-                cache.batch_select_indices(unfinished)
-                rows, attention_mask = rows[unfinished], attention_mask[unfinished]
-                position_ids, chosen = position_ids[unfinished], chosen[unfinished]
-            ids = chosen[:, None]
     return continuations.decoded()
 
 
@@ -192,46 +189,6 @@ def sample_tokens(
     return chosen, probabilities.gather(1, chosen[:, None])[:, 0].log()
 
 
-def left_padded(
-    sequences: Sequence[Sequence[int]], *, device: torch.device | str = "cpu"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and attention mask, [B, T] each, with the padding (0) on the left."""
-    width = max(map(len, sequences))
-    ids = np.zeros((len(sequences), width), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, width - len(sequence) :] = sequence
-        mask[row, width - len(sequence) :] = 1
-    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
-
-
-def right_padded(
-    sequences: Sequence[Sequence[int]],
-    *,
-    pad_token_id: int = 0,
-    device: torch.device | str = "cpu",
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and attention mask, [B, T] each, with the padding on the right."""
-    width = max(map(len, sequences))
-    ids = np.full((len(sequences), width), pad_token_id, dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = sequence
-        mask[row, : len(sequence)] = 1
-    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
-
-
-def positions(attention_mask: torch.Tensor) -> torch.Tensor:
-    """Return position ids, [B, T]: 0 at the first token of each row.
-
-    Models with absolute positions (GPT-2) count the padding on the left otherwise.
-
-    Args:
-        attention_mask: [B, T] 1 or True where there is a token.
-    """
-    return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
-
-
 def require_kv_cache(model: PreTrainedModel, *, name: str) -> None:
     """Refuse an architecture that keeps something else than keys and values of past tokens.
 
@@ -244,19 +201,13 @@ def require_kv_cache(model: PreTrainedModel, *, name: str) -> None:
     """
     layers = {str(kind) for kind in getattr(model.config, "layer_types", None) or ()}
     recurrent = any(word in layer for layer in layers for word in _RECURRENT_LAYERS)
-    takes = _forward_parameters(type(model))
+    takes = forward_parameters(type(model))
     if recurrent or model._is_stateful or "past_key_values" not in takes:
         raise InvalidOption(
             f"{name} is a {type(model).__name__}, which keeps a state instead of keys and "
             "values of past tokens: a batch of prompts of several lengths cannot be continued "
             "with it; take a transformer with a KV cache"
         )
-
-
-def _forward_parameters(model: type[PreTrainedModel]) -> set[str]:
-    """Return what `forward` takes; a subclass may hand keywords on to the original."""
-    forwards = [vars(kind)["forward"] for kind in model.__mro__ if "forward" in vars(kind)]
-    return {name for forward in forwards for name in inspect.signature(forward).parameters}
 
 
 def _check(

@@ -11,8 +11,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from superalign_agents.batching import left_padded, positions
 from superalign_agents.checkpoints import weights_hash
-from superalign_agents.decoding import left_padded, positions, sample, sample_tokens
+from superalign_agents.decoding import sample, sample_tokens
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
