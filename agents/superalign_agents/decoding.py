@@ -28,6 +28,9 @@ _COMPACT_BELOW = 0.75
 """Ended rows leave the batch once no more than this share of it is unfinished: taking keys
 and values out of a cache costs about as much as a step of a small model."""
 
+_STEPS_BETWEEN_CHECKS = {"cpu": 1}
+"""After how many steps it is looked which rows have ended. Elsewhere than on a CPU, where it
+is 8, a look waits for the device, which has nothing to do meanwhile."""
 
 _RECURRENT_LAYERS = ("linear", "conv", "mamba", "recurrent", "ssm")
 """Words in the names of layers that keep a state."""
@@ -81,19 +84,24 @@ def sample(
         width = mask.shape[1]
         mask = torch.nn.functional.pad(mask, (0, longest), value=1)
         rows = torch.arange(len(prompts), device=device)
+        steps_between_checks = _STEPS_BETWEEN_CHECKS.get(device.type, 8)
         for step in range(longest):
             if constrain is not None:
                 logits = constrain(rows, continuations.tokens(rows, step), logits)
             chosen, logprobs = sample_tokens(logits, draws[rows, step], temperature)
             unfinished = continuations.add(rows, step, chosen, logprobs)
-            if len(unfinished) == 0 or step + 1 == longest:
+            if step + 1 == longest:
                 break
-            position_ids = position_ids.clone()
-            position_ids[unfinished] += 1  # an ended row stays within the context
-            if len(unfinished) <= _COMPACT_BELOW * len(rows):
-                cache.batch_select_indices(unfinished)
-                rows, mask = rows[unfinished], mask[unfinished]
-                position_ids, chosen = position_ids[unfinished], chosen[unfinished]
+            # Those of an ended row stay, so that none leaves the context.
+            position_ids = position_ids + unfinished[:, None]
+            if (step + 1) % steps_between_checks == 0:
+                going_on = torch.nonzero(unfinished)[:, 0]
+                if len(going_on) == 0:
+                    break
+                if len(going_on) <= _COMPACT_BELOW * len(rows):
+                    cache.batch_select_indices(going_on)
+                    rows, mask = rows[going_on], mask[going_on]
+                    position_ids, chosen = position_ids[going_on], chosen[going_on]
             output: Any = model(
                 input_ids=chosen[:, None],
                 attention_mask=mask[:, : width + step + 1],
@@ -130,9 +138,10 @@ class _Continuations:
     def add(
         self, rows: torch.Tensor, step: int, chosen: torch.Tensor, logprobs: torch.Tensor
     ) -> torch.Tensor:
-        """Add a token of each row; return the places of the unfinished rows.
+        """Add a token of each row; return which rows are unfinished, [b].
 
-        Tokens of a row that stays in the batch after its end are dropped.
+        Tokens of a row that stays in the batch after its end are dropped. Nothing here waits
+        for the device.
 
         Args:
             rows: [b] which rows.
@@ -142,12 +151,13 @@ class _Continuations:
         """
         self._tokens[rows, step] = chosen
         self._logprobs[rows, step] = logprobs
-        unfinished = self._lengths[rows] == 0
+        lengths = self._lengths[rows]
+        unfinished = lengths == 0
         stops = torch.isin(chosen, self._stops)
         done = unfinished & (stops | (self._limits[rows] == step + 1))
-        self._lengths[rows[done]] = step + 1
-        self._stopped[rows[done & stops]] = True
-        return torch.nonzero(unfinished & ~done)[:, 0]
+        self._lengths[rows] = torch.where(done, step + 1, lengths)
+        self._stopped[rows] = self._stopped[rows] | (done & stops)
+        return unfinished & ~done
 
     def tokens(self, rows: torch.Tensor, step: int) -> torch.Tensor:
         """Return the first tokens of some rows, [b, step]."""
