@@ -28,7 +28,7 @@ Usage: python benchmarks/decode.py [--quick] [--models micro/3,micro/4,smollm2] 
 import argparse
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,9 +62,6 @@ LIVE = 64
 GROUP = 8
 
 Batch = tuple[TransformerAgent, Sequence[View], list[Reply]]
-
-Tally = tuple[float, int]
-"""Seconds of CPU time, and the tokens sampled in them."""
 
 
 class Load(NamedTuple):
@@ -102,10 +99,7 @@ class Watched:
 class Endless(TransformerAgent):
     """A transformer that says as much as it may."""
 
-    @property
-    def stop_ids(self) -> set[int]:
-        """No token ends a reply."""
-        return set()
+    stop_ids: Any = frozenset()
 
 
 class Continuation(Minimal):
@@ -161,7 +155,10 @@ def main() -> None:
         figures |= continued(agent, load, slug(name), runs)
         if micro:
             figures |= game(name, options.cases, repeats)
-    last_line({**worst(figures, "decode_ratio", "group_ratio"), **figures})
+    for kind in ("decode_ratio", "group_ratio"):
+        ratios = [value for name, value in figures.items() if name.startswith(kind)]
+        figures |= {kind: min(ratios)} if ratios else {}
+    last_line(figures)
 
 
 def endless(name: str, load: Load) -> TransformerAgent:
@@ -205,9 +202,7 @@ def continued(
         rows,
         ("prompts", "tokens", "tokens/s", "generate()", "ratio"),
     )
-    for kind, values in ratios.items():
-        print(f"  {kind}: {statistics.median(values):.2f} ({spread(values)})")
-    return {f"{kind}_ratio_{name}": statistics.median(ratios[kind]) for kind in texts}
+    return {f"{kind}_ratio_{name}": summary(kind, ratios[kind]) for kind in texts}
 
 
 def texts_of(agent: TransformerAgent, count: int, length: int, *, seed: int) -> list[str]:
@@ -226,8 +221,10 @@ def texts_of(agent: TransformerAgent, count: int, length: int, *, seed: int) -> 
     return texts
 
 
-def continue_texts(writer: Watched, texts: Sequence[str], load: Load, run: int) -> Tally:
-    """Let a model go on with texts, each in as many rows, in one batch."""
+def continue_texts(
+    writer: Watched, texts: Sequence[str], load: Load, run: int
+) -> tuple[float, int]:
+    """Let a model go on with texts in one batch; return CPU seconds and tokens."""
     tasks = [Task(f"text-{n}", "text", text) for n, text in enumerate(texts)]
     rollouts = Rollouts(
         Continuation(load.answer),
@@ -246,8 +243,8 @@ def continue_texts(writer: Watched, texts: Sequence[str], load: Load, run: int) 
     return seconds, sum(len(reply.token_ids) for reply in replies)
 
 
-def generate(batches: Sequence[Batch]) -> Tally:
-    """Continue the same batches by ``generate()``."""
+def generate(batches: Sequence[Batch]) -> tuple[float, int]:
+    """Continue the same batches by ``generate()``; return CPU seconds and tokens."""
     seconds, tokens = 0.0, 0
     for agent, views, replies in batches:
         model: Any = agent.model  # transformers leaves `generate` partly untyped
@@ -281,8 +278,8 @@ class Trio:
             assert isinstance(agent, TransformerAgent)
             self.models.append(Watched(agent, self.batches))
 
-    def play(self, cases: int, run: int, **options: Any) -> Tally:
-        """Play cases."""
+    def play(self, cases: int, run: int, **options: Any) -> tuple[float, int]:
+        """Play cases; return CPU seconds and tokens."""
         self.batches.clear()
         scenario = superalign_env.make_scenario("red-team", **options)
         roles = list(dict.fromkeys(map(role_of, scenario.seats)))
@@ -327,25 +324,19 @@ def game(rung: str, cases: int, repeats: int) -> dict[str, float]:
         rows,
         ("rung", "tokens", "tokens/s", "generate()", "ratio", "batch share", "attacked"),
     )
-    print(f"  game: {statistics.median(ratios):.2f} ({spread(ratios)})")
     return {
-        f"game_ratio_{slug(rung)}": statistics.median(ratios),
+        f"game_ratio_{slug(rung)}": summary("game", ratios),
         "batch_share": statistics.median(shares),
         "batch_share_attacked": statistics.median(attacked),
     }
 
 
-def worst(figures: Mapping[str, float], *kinds: str) -> dict[str, float]:
-    """Return the lowest figure of each kind over the models."""
-    return {
-        kind: min(value for name, value in figures.items() if name.startswith(kind))
-        for kind in kinds
-    }
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return the range of values, for people."""
-    return f"{min(values):.2f} to {max(values):.2f}, {len(values)} runs"
+def summary(kind: str, ratios: Sequence[float]) -> float:
+    """Print median and range; return the median."""
+    median = statistics.median(ratios)
+    runs = f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} runs"
+    print(f"  {kind}: {median:.2f} ({runs})")
+    return median
 
 
 def slug(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from superalign_agents.prefill import forward_parameters, prefill
+from superalign_agents.prefill import Prefilled, forward_parameters, prefill
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
 
@@ -74,44 +74,71 @@ def sample(
     if not prompts:
         return []
     _check(prompts, seeds, max_new_tokens=max_new_tokens, temperature=temperature)
-    device = model.device
-    continuations = _Continuations(max_new_tokens, stop_ids, device)
+    continuations = _Continuations(max_new_tokens, stop_ids, model.device)
     longest = continuations.longest
     numbers = uniforms(seeds if seeds is not None else [0] * len(prompts), longest)
-    draws = torch.as_tensor(numbers, device=device)
+    draws = torch.as_tensor(numbers, device=model.device)
+
+    def next_tokens(
+        rows: torch.Tensor, step: int, logits: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if constrain is not None:
+            logits = constrain(rows, continuations.tokens(rows, step), logits)
+        return sample_tokens(logits, draws[rows, step], temperature)
+
     with torch.inference_mode():
-        cache, logits, mask, position_ids = prefill(model, prompts, room=longest)
-        width = mask.shape[1]
-        mask = torch.nn.functional.pad(mask, (0, longest), value=1)
-        rows = torch.arange(len(prompts), device=device)
-        steps_between_checks = _STEPS_BETWEEN_CHECKS.get(device.type, 8)
-        for step in range(longest):
-            if constrain is not None:
-                logits = constrain(rows, continuations.tokens(rows, step), logits)
-            chosen, logprobs = sample_tokens(logits, draws[rows, step], temperature)
-            unfinished = continuations.add(rows, step, chosen, logprobs)
-            if step + 1 == longest:
-                break
-            # Those of an ended row stay, so that none leaves the context.
-            position_ids = position_ids + unfinished[:, None]
-            if (step + 1) % steps_between_checks == 0:
-                going_on = torch.nonzero(unfinished)[:, 0]
-                if len(going_on) == 0:
-                    break
-                if len(going_on) <= _COMPACT_BELOW * len(rows):
-                    cache.batch_select_indices(going_on)
-                    rows, mask = rows[going_on], mask[going_on]
-                    position_ids, chosen = position_ids[going_on], chosen[going_on]
-            output: Any = model(
-                input_ids=chosen[:, None],
-                attention_mask=mask[:, : width + step + 1],
-                position_ids=position_ids,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            logits = output.logits[:, -1]
+        read = prefill(model, prompts, room=longest)
+        padded = len(set(map(len, prompts))) > 1
+        _continue(model, read, continuations, next_tokens, padded=padded)
     return continuations.decoded()
+
+
+def _continue(
+    model: PreTrainedModel,
+    read: Prefilled,
+    continuations: "_Continuations",
+    next_tokens: Callable[[torch.Tensor, int, torch.Tensor], Any],
+    *,
+    padded: bool,
+) -> None:
+    """Add tokens to prompts that were read, until all rows have ended.
+
+    Args:
+        model: a causal LM.
+        read: the prompts; its cache is changed.
+        continuations: get the tokens.
+        next_tokens: tokens and log-probabilities of (rows, step, logits).
+        padded: whether there is padding; without a mask attention need not look for it.
+    """
+    cache, logits, mask, position_ids = read
+    longest, width, device = continuations.longest, mask.shape[1], mask.device
+    mask = torch.nn.functional.pad(mask, (0, longest), value=1)
+    rows = torch.arange(len(logits), device=device)
+    steps_between_checks = _STEPS_BETWEEN_CHECKS.get(device.type, 8)
+    for step in range(longest):
+        chosen, logprobs = next_tokens(rows, step, logits)
+        unfinished = continuations.add(rows, step, chosen, logprobs)
+        if step + 1 == longest:
+            break
+        # Those of an ended row stay, so that none leaves the context.
+        position_ids = position_ids + unfinished[:, None]
+        if (step + 1) % steps_between_checks == 0:
+            going_on = torch.nonzero(unfinished)[:, 0]
+            if len(going_on) == 0:
+                break
+            if len(going_on) <= _COMPACT_BELOW * len(rows):
+                cache.batch_select_indices(going_on)
+                rows, mask = rows[going_on], mask[going_on]
+                position_ids, chosen = position_ids[going_on], chosen[going_on]
+        output: Any = model(
+            input_ids=chosen[:, None],
+            attention_mask=mask[:, : width + step + 1] if padded else None,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits = output.logits[:, -1]
 
 
 class _Continuations:

@@ -190,7 +190,7 @@ def _read(
     mask = torch.nn.functional.pad(mask, (shared, 0), value=1)
     output: Any = model(
         input_ids=ids,
-        attention_mask=mask,
+        attention_mask=mask if len(set(map(len, prompts))) > 1 else None,
         position_ids=position_ids,
         past_key_values=cache,
         use_cache=True,
