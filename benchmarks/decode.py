@@ -1,7 +1,7 @@
 """Tokens per second of `Rollouts` with transformers, against bare ``generate()``.
 
 One model answers prompts of 256 tokens with 64 of its own, in one batch: 64 rows of a micro
-model, 8 of another. No token stops it, so that both write as much. The very batch (the same ids, stop tokens, limits and
+model, 16 of another. No token stops it, so that both write as much. The very batch (the same ids, stop tokens, limits and
 temperature) goes through transformers' ``generate()`` as well. Its clock runs for
 ``generate()`` alone; ours for everything: rules, prompts, tokenisation, sampling,
 log-probabilities, texts and rewards.
@@ -136,16 +136,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="under a minute")
     parser.add_argument("--models", default="micro/3,micro/4,smollm2")
     parser.add_argument("--repeats", type=int, default=0)
-    parser.add_argument("--cases", type=int, default=1024, help="episodes of red-team")
+    parser.add_argument("--cases", type=int, default=0, help="episodes of red-team")
     options = parser.parse_args()
     repeats = options.repeats or (3 if options.quick else 9)
+    cases = options.cases or (256 if options.quick else 1024)
     torch.set_num_threads(1)
     figures: dict[str, float] = {}
     for name in options.models.split(","):
         micro = name.startswith("micro/")
-        load = Load(LIVE, 256, 64) if micro else Load(GROUP, 256, 64)
+        load = Load(LIVE if micro else 16, 256, 64)
         if options.quick and not micro:
-            load = Load(GROUP, 128, 16)
+            load = Load(16, 128, 16)
         try:
             agent = endless(name, load)
         except SuperalignError as error:
@@ -154,7 +155,7 @@ def main() -> None:
         runs = range(-1, repeats) if micro else range(max(1, repeats // 3))
         figures |= continued(agent, load, slug(name), runs)
         if micro:
-            figures |= game(name, options.cases, repeats)
+            figures |= game(name, cases, repeats)
     for kind in ("decode_ratio", "group_ratio"):
         ratios = [value for name, value in figures.items() if name.startswith(kind)]
         figures |= {kind: min(ratios)} if ratios else {}

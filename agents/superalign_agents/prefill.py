@@ -25,6 +25,9 @@ from superalign_agents.batching import left_padded, positions
 LEAST = 64
 """Tokens of the longest prompt of a batch from which prompts are compared."""
 
+AHEAD = 256
+"""Tokens for which there is room at once: most replies end long before their limit."""
+
 _PASS = {"cpu": 9e6, "cuda": 1.2e11}
 """Multiply-adds that are done in the time that it takes to start a layer's kernels."""
 
@@ -61,7 +64,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call] # transformers'
     with 8 rows of 256 tokens and SmolLM2.
 
     Args:
-        room: the most tokens that it will hold.
+        room: tokens that it can hold before it moves to larger buffers.
     """
 
     keys: Any
@@ -78,6 +81,9 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call] # transformers'
         if not self.is_initialized:
             self.allocate((key_states, value_states), rows=key_states.shape[0], length=0)
         before, new = self.keys.shape[2], key_states.shape[2]
+        if before + new > self._room:
+            self._room = before + new + AHEAD
+            self._move()
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer.narrow(2, before, new).copy_(states)
         return self._hold(before + new)
@@ -85,10 +91,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call] # transformers'
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep some of the rows, in this order."""
         if self.is_initialized:
-            held = self.keys, self.values
-            self.allocate(held, rows=len(indices), length=self.keys.shape[2])
-            self.keys.copy_(held[0][indices])
-            self.values.copy_(held[1][indices])
+            self._move(indices)
 
     def allocate(
         self, like: tuple[torch.Tensor, torch.Tensor], *, rows: int, length: int
@@ -115,6 +118,14 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call] # transformers'
             mine[rows, :, :start] = 0  # no number may be NaN where it is masked
             mine[rows, :, start:] = theirs
 
+    def _move(self, indices: torch.Tensor | None = None) -> None:
+        """Copy what is held, or some of its rows, to new buffers."""
+        held = self.keys, self.values
+        rows = held[0].shape[0] if indices is None else len(indices)
+        self.allocate(held, rows=rows, length=held[0].shape[2])
+        for mine, theirs in zip((self.keys, self.values), held, strict=True):
+            mine.copy_(theirs if indices is None else theirs[indices])
+
     def _hold(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the keys and values of the first tokens, which are those held now."""
         self.keys, self.values = [buffer.narrow(2, 0, length) for buffer in self._buffers]
@@ -132,17 +143,17 @@ def prefill(
         room: tokens that every row may get after its prompt.
     """
     longest = max(map(len, prompts))
+    room = longest + min(room, AHEAD)
     if longest < LEAST:
-        return _read(model, prompts, room=longest + room)
+        return _read(model, prompts, room=room)
     different = list(dict.fromkeys(map(tuple, prompts)))
     numbers = {prompt: number for number, prompt in enumerate(different)}
     row_of = [numbers[tuple(prompt)] for prompt in prompts]
     parts = plan(different, model)
     if len(parts) == 1 and not parts[0].shared and len(different) == len(prompts):
-        return _read(model, prompts, room=longest + room)
-    return _joined(
-        _read_parts(model, different, parts), row_of, width=longest, room=longest + room
-    )
+        return _read(model, prompts, room=room)
+    read = _read_parts(model, different, parts)
+    return _joined(read, row_of, width=longest, room=room)
 
 
 def _read_parts(

@@ -165,6 +165,16 @@ def test_one_stopping_row_in_eight_steps_is_seen_without_harm(
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
+def test_a_reply_that_outgrows_its_room_is_the_same(
+    llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = BATCHES["one is long"]
+    limits = [3, *[11] * 6]
+    said = sample(llama, prompts, range(7), max_new_tokens=limits, stop_ids=())
+    monkeypatch.setattr("superalign_agents.prefill.AHEAD", 2)
+    assert sample(llama, prompts, range(7), max_new_tokens=limits, stop_ids=()) == said
+
+
 def test_a_step_adds_to_the_cache_in_place(llama: LlamaForCausalLM) -> None:
     with torch.no_grad():
         cache = prefill(llama, BATCHES["groups"], room=3).cache
