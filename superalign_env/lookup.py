@@ -114,6 +114,11 @@ def named_object(name: str, *, what: str) -> Any:
             f"{name!r} names no {what}: {error}; give module:attribute of something that can "
             "be imported here"
         ) from error
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise InvalidOption(
+            f"{name!r} names no {what}: {module} cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def referenced_agent(reference: str | Mapping[str, Any]) -> Agent | AsyncAgent:
