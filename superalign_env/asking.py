@@ -66,7 +66,7 @@ def require_timeout(timeout: object) -> None:
     if timeout is None:
         return
     number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not number or not 0.0 < timeout <= threading.TIMEOUT_MAX:  # type: ignore[operator]
+    if not number or not 0.0 < timeout <= threading.TIMEOUT_MAX:  # type: ignore[operator]  # a number
         raise InvalidOption(
             f"timeout={timeout!r} is no number of seconds above 0; None waits for ever"
         )
