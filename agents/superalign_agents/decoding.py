@@ -173,6 +173,8 @@ def sample_tokens(
         cumulative = probabilities.cumsum(dim=-1)
         target = draws[:, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, target, right=True)[:, 0]
+        # Where logits are no numbers, none is found: the log-probability will say so.
+        chosen = chosen.clamp(max=logits.shape[-1] - 1)
     return chosen, probabilities.gather(1, chosen[:, None])[:, 0].log()
 
 

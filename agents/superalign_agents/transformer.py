@@ -1,6 +1,7 @@
 """Agent that samples replies from any causal language model."""
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,7 @@ class TransformerAgent:
         return [
             self._reply(view, prompt, *next(completions))
             if prompt.ids
-            else self._empty_prompt(view, prompt.error)
+            else self._no_reply(view, prompt.error)
             for view, prompt in zip(views, prompts, strict=True)
         ]
 
@@ -283,6 +284,9 @@ class TransformerAgent:
         return loaded
 
     def _reply(self, view: View, prompt: Prompt, decoded: Decoded, text: str) -> Reply:
+        if isnan(sum(decoded.logprobs)):
+            why = "its logits are no numbers: its weights, or config.json, are broken"
+            return self._no_reply(view, why)
         if not self._uses_chat(view):
             text = text.removeprefix(" ")
         spoken: Spoken = split_thoughts(text, self.thought_marks, opened=prompt.thinking)
@@ -298,8 +302,8 @@ class TransformerAgent:
             notes=prompt.notes,
         )
 
-    def _empty_prompt(self, view: View, why: str) -> Reply:
-        """Return the failed reply of a view that has no prompt within the context."""
+    def _no_reply(self, view: View, why: str) -> Reply:
+        """Return the failed reply of a view, such as one without a prompt in the context."""
         if not why:
             why = "the prompt is empty: its tokenizer makes no token of what it is shown"
             if view.max_new_tokens >= self.max_context:
