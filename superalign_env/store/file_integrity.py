@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from superalign_env.canonical import content_hash, text_hash
-from superalign_env.store.files import OnBytes, file_hash, hashed_files, named_files
+from superalign_env.store.files import OnBytes, file_hash, named_and_hashed
 from superalign_env.store.run import Run
 from superalign_env.store.seals import CHECKPOINTS
 
@@ -92,8 +92,8 @@ class _Files:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._named = named_files(run.database)
-        self._marks = {**hashed_files(run.database), **run.files.all()}
+        self._named, left = named_and_hashed(run.database)
+        self._marks = {**left, **run.files.all()}
 
     def journal(self) -> Iterator[Problem]:
         """Yield a rollback journal: whoever opens the record to write plays it back."""
@@ -207,12 +207,12 @@ def _is_sealed_page(raw: bytes, identity: str) -> bool:
 def _leaves(root: Path) -> Iterator[str]:
     """Yield files, links and empty folders below a folder, relative to it."""
     for place, folders, files in os.walk(root):
-        here = Path(place).relative_to(root)
-        links = [name for name in folders if (Path(place) / name).is_symlink()]
-        if not folders and not files and place != str(root):
-            yield here.as_posix()
+        here = Path(place).relative_to(root).as_posix()
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        if not folders and not files and here != ".":
+            yield here
         for name in (*files, *links):
-            yield (here / name).as_posix()
+            yield name if here == "." else f"{here}/{name}"
 
 
 def _above(name: str) -> list[str]:

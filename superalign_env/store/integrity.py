@@ -193,7 +193,9 @@ def unsealed(run: Run) -> list[str]:
         "SELECT id FROM stages WHERE status != 'done' ORDER BY number"
     ):
         counts = run.seals.sums(stage, OF_STAGES)
-        written = ", ".join(f"{count} {table}" for table, (count, _) in counts.items())
+        written = ", ".join(
+            f"{count} {table}" for table, (count, _) in counts.items() if table != "undo"
+        )
         notes.append(
             f"stage {stage} has not ended: {written or 'nothing'} of it is unsealed"
         )
