@@ -13,20 +13,19 @@ from superalign_env.store.seals import CHECKPOINTS
 
 _OWN = frozenset({"run.db", "run.db-wal", "run.db-shm", "run.db-journal", "run.lock"})
 
-NOT_SEALED = frozenset(
-    {
-        # Logs of other libraries, which they write on after the run has ended.
-        "tensorboard",
-        "trackio.id",
-        "wandb",
-        "wandb.id",
-        # Of experiments: runs of their own, and what can be made again.
-        "cells",
-        "shared",
-        "errors.txt",
-    }
-)
-"""Files and folders of a run that have no hash."""
+_LOGS = "logs of another library"
+
+NOT_SEALED = {
+    "tensorboard": _LOGS,
+    "trackio.id": _LOGS,
+    "wandb": _LOGS,
+    "wandb.id": _LOGS,
+    # Of experiments.
+    "cells": "validate the runs in it one by one",
+    "shared": "made again when it is gone",
+    "errors.txt": "traces that the table of cells holds, too",
+}
+"""Files and folders of a run that have no hash, and why."""
 
 LEFTOVERS = (".partial", ".tmp")
 """Ends of names of files that are being written."""
