@@ -121,6 +121,10 @@ class _Files:
                 progress(done, total)
 
         for name in sorted(self._marks):
+            if (self._run.path / name).is_symlink():
+                what = f"{name} is a link now, and what it points at may change"
+                yield Problem(_kind(name), what, _restore(name))
+                continue
             try:
                 digest_now = file_hash(self._run.path / name, read)
             except FileNotFoundError:  # told by `missing`
@@ -147,10 +151,13 @@ class _Files:
     def forged(self) -> Iterator[Problem]:
         """Yield pages that are not as they were made."""
         for name in PAGES:
+            place = self._run.path / name
             try:
-                raw = (self._run.path / name).read_bytes()
-            except OSError:
+                raw = b"" if place.is_symlink() else place.read_bytes()
+            except FileNotFoundError:
                 continue
+            except OSError:  # a folder of its name
+                raw = b""
             if not _is_sealed_page(raw, _identity(self._run)):
                 what = f"{name} is not as it was made, or of another run"
                 yield Problem("file", what, "`superalign report` makes it anew")

@@ -486,6 +486,18 @@ FILES = {
     "a file more": lambda run: (run / "notes.txt").write_text("mine"),
     "a file more in a checkpoint": lambda run: (run / "checkpoints/c0/x").write_text(""),
     "a link": lambda run: (run / "checkpoints/link").symlink_to(run / "checkpoints/c0"),
+    "a link to an equal file": lambda run: (
+        (run / "summary.md").rename(run.parent / "elsewhere"),
+        (run / "summary.md").symlink_to(run.parent / "elsewhere"),
+    ),
+    "a report that is a link": lambda run: (
+        (run / "report.html").rename(run.parent / "elsewhere"),
+        (run / "report.html").symlink_to(run.parent / "elsewhere"),
+    ),
+    "a folder for a report": lambda run: (
+        (run / "report.html").unlink(),
+        (run / "report.html").mkdir(),
+    ),
     "a truncated record": lambda run: (run / "run.db").write_bytes(
         (run / "run.db").read_bytes()[:30_000]
     ),
