@@ -131,7 +131,7 @@ PARTS = {
     "tally",
     *(
         f"altered_{what}"
-        for what in ("bytes", "files", "rows", "schemas", "together", "values")
+        for what in ("bytes", "files", "rows", "schemas", "sealed", "together", "values")
     ),
 }
 """Modules beside them that benchmarks import."""
