@@ -154,9 +154,11 @@ class Seals:
 
     def _sum(self, stage: str | None, table: str) -> list[Any]:
         """Return the sum of a table; of all stages where none is given."""
+        # Not `coalesce(:stage, stage)`: SQLite would read every row of the run.
+        staged = "" if stage is None else "stage = :stage AND "
         rows = self._database.rows(
             f'SELECT "key", hash FROM {ROW_HASHES} '
-            'WHERE stage = coalesce(:stage, stage) AND "table" = :table ORDER BY "key"',
+            f'WHERE {staged}"table" = :table ORDER BY "key"',
             {"stage": stage, "table": table},
         )
         return [len(rows), sum_of(rows)]
