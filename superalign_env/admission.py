@@ -48,16 +48,10 @@ MAX_FAULTS = 64
 """Faults of a verdict; a text that claims more is no verdict."""
 
 _MOST_ID = (1 << 31) - 1
-
 _MOST_LAYOUTS = 8192
-
-_HIGHEST = slice(3, None, 4)
-"""Highest byte of every id in little-endian bytes."""
-
+_HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
-
-_EMPTY = ""
-_STOP = "stop"
+_EMPTY, _STOP = "", "stop"
 _NONE: tuple[Any, ...] = ()
 
 
