@@ -50,8 +50,9 @@ MAX_FAULTS = 64
 
 _MOST_ID = (1 << 31) - 1
 _MOST_LAYOUTS = 8192
+_HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
-_EMPTY = ""
+_EMPTY, _STOP = "", "stop"
 _NONE: tuple[Any, ...] = ()
 _ONLY_INT = frozenset({int}).issuperset
 _ONLY_FLOAT = frozenset({float}).issuperset
@@ -94,26 +95,25 @@ def is_plain(reply: object, limit: int) -> bool:
     """
     if type(reply) is not Reply:
         return False
-    text, policy = reply.text, reply.policy
+    text, finish, policy, notes = reply.text, reply.finish, reply.policy, reply.notes
     try:
         return (
             type(text) is str
             and len(text) <= limit
             and ((text.isascii() and "\x00" not in text) or not flaw(text, limit))
-            and reply.error is _EMPTY
-            and reply.thought is _EMPTY
+            and reply.error is _EMPTY is reply.thought
             and reply.tool_calls is _NONE
-            and type(reply.notes) is dict
-            and not reply.notes
+            and type(notes) is dict
+            and not notes
             and (
                 (reply.token_ids is _NONE is reply.logprobs and reply.prompt_ids is _NONE)
                 or _are_numbers(reply.prompt_ids, reply.token_ids, reply.logprobs)
             )
-            and type(reply.finish) is str
-            and reply.finish in _FINISHES
-            and type(policy) is str
-            and len(policy) <= MAX_NAME
-            and policy.isascii()
+            and (finish is _STOP or (type(finish) is str and finish in _FINISHES))
+            and (
+                policy is _EMPTY
+                or (type(policy) is str and len(policy) <= MAX_NAME and policy.isascii())
+            )
             and (reply.usage is None or _is_usage(reply.usage))
         )
     except Exception:  # numbers that are none; `typed` finds the words
@@ -202,13 +202,15 @@ def _are_numbers(prompt_ids: object, token_ids: object, logprobs: object) -> boo
     whole = _ONLY_INT(map(type, prompt_ids)) and _ONLY_INT(map(type, token_ids))
     if not (whole and _ONLY_FLOAT(map(type, logprobs))):
         return False
-    ids = len(token_ids)
-    # Every fourth byte is the highest of an id: without its first bit it has 31 bits.
-    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[ids](*token_ids)
-    if not raw[3::4].isascii() or len(logprobs) not in (0, ids or len(logprobs)):
+    ids, numbers = len(token_ids), len(logprobs)
+    if numbers != ids and numbers and ids:
         return False
-    # A sum that is finite is one of finite numbers.
-    return isfinite(sum(logprobs)) and len(logprobs) <= MAX_TOKENS
+    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[ids](*token_ids)
+    return (
+        raw[_HIGHEST].isascii()  # without the first bit an id has 31 bits
+        and isfinite(sum(logprobs))  # a sum that is finite is one of finite numbers
+        and numbers <= MAX_TOKENS
+    )
 
 
 def _is_usage(usage: object) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
@@ -34,6 +34,13 @@ class Decoded(NamedTuple):
     logprobs: tuple[float, ...]
     """Natural logarithms at the sampling temperature (at 1 for greedy decoding)."""
     finish: Literal["stop", "length"]
+
+
+def declared_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return the tokens that end a reply, as the model's settings and its tokenizer say."""
+    named = getattr(model.generation_config, "eos_token_id", None)
+    ids = {*named} if isinstance(named, (list, tuple)) else {named}
+    return {int(i) for i in (*ids, tokenizer.eos_token_id) if i is not None}
 
 
 def sample(

@@ -103,8 +103,13 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
 
     Raises:
         UnknownId: with the nearest ids, or how a rung that is not here is built.
+        InvalidOption: a mapping without an id.
     """
-    name = reference if isinstance(reference, str) else str(reference.get("id"))
+    name = reference if isinstance(reference, str) else reference.get("id")
+    if not isinstance(name, str):
+        raise InvalidOption(
+            f"{reference} names no agent; add its id, as in {{id: micro/3}}"
+        )
     if ":" in name or name in registry.entries("agent") or _holds_model(name):
         return
     rung = RungReference.parse(name)

@@ -25,7 +25,7 @@ from superalign_agents.checkpoints import (
     load_tokenizer,
     weights_hash,
 )
-from superalign_agents.decoding import Decoded, require_kv_cache
+from superalign_agents.decoding import Decoded, declared_ends, require_kv_cache
 from superalign_agents.engines import Ask, EngineName, Generator, make_engine
 from superalign_agents.prompting import (
     Prompt,
@@ -214,9 +214,7 @@ class TransformerAgent:
     @property
     def stop_ids(self) -> set[int]:
         """Tokens that end a reply: declared by the model, the tokenizer or the template."""
-        named = getattr(self.model.generation_config, "eos_token_id", None)
-        ids = {*named} if isinstance(named, (list, tuple)) else {named}
-        stops = {int(i) for i in (*ids, self.tokenizer.eos_token_id) if i is not None}
+        stops = declared_ends(self.model, self.tokenizer)
         return stops | self._maker.chat.stop_ids if self._maker.chat else stops
 
     def _answer(self, views: Sequence[View]) -> list[Reply]:
