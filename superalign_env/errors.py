@@ -37,9 +37,11 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str
         known: names that there are.
         cutoff: how alike they must be, from 0 (anything) to 1 (the same).
     """
-    folded = {one.casefold(): one for one in sorted(known, reverse=True)}
-    near = difflib.get_close_matches(name.casefold(), sorted(folded), n=3, cutoff=cutoff)
-    return [folded[one] for one in near]
+    folded = {
+        name_there.casefold(): name_there for name_there in sorted(known, reverse=True)
+    }
+    matches = difflib.get_close_matches(name.casefold(), sorted(folded), n=3, cutoff=cutoff)
+    return [folded[name_there] for name_there in matches]
 
 
 def hint(near: Sequence[str], known: Iterable[str], *, listed: str = "known") -> str:
@@ -115,6 +117,17 @@ class DuplicateId(SuperalignError):
 
 class InvalidOption(SuperalignError, ValueError):
     """A setting that makes no sense."""
+
+
+def require_one_of(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise unless an option is one of a few words.
+
+    Raises:
+        InvalidOption: with the nearest of them.
+    """
+    if value not in known:
+        near = hint(nearest(str(value), known), known)
+        raise InvalidOption(f"{name}={value!r} is not known; {near}")
 
 
 class ProtocolError(SuperalignError):

@@ -5,7 +5,8 @@ seat as a Gymnasium environment, or several at once as a PettingZoo ParallelEnv.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -77,7 +78,7 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         Raises:
             ProtocolError: the seat has no menu to choose from.
         """
-        text = entry(self.seat_env.game.view(self.seat_env.seat), int(action))
+        text = entry(self.seat_env.game.view(self.seat_env.seat), action)
         _, reward, terminated, truncated, info = self.seat_env.step(text)
         return self._observe(info), reward, terminated, truncated, self._info(info)
 
@@ -232,14 +233,14 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         """
         if not self.agents:
             return {}, {}, {}, {}, {}
-        asked = [seat for seat in self.game.group if seat in self.agents]
-        missing = [seat for seat in asked if seat not in actions]
+        to_answer = [seat for seat in self.game.group if seat in self.agents]
+        missing = [seat for seat in to_answer if seat not in actions]
         if missing:
             raise ProtocolError(
                 f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no "
                 "action"
             )
-        texts = {seat: entry(self.game.view(seat), int(actions[seat])) for seat in asked}
+        texts = {seat: entry(self.game.view(seat), actions[seat]) for seat in to_answer}
         earned, infos = self._play(texts)
         ending = self.game.ending
         over = ending is not None and ending.kind == "terminated"
@@ -251,7 +252,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
     def close(self) -> None:
         """Do nothing: no resource is held."""
 
-    def _play(self, said: dict[Seat, str]) -> tuple[dict[Seat, float], Infos]:
+    def _play(self, texts: dict[Seat, str]) -> tuple[dict[Seat, float], Infos]:
         """Advance until one of these seats is asked (again).
 
         Returns:
@@ -259,14 +260,14 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         """
         game = self.game
         mine, rewards = set(self.possible_agents), list[Reward]()
-        while game.ending is None and (said or not set(game.group) & mine):
+        while game.ending is None and (texts or not set(game.group) & mine):
             replies = [
-                Reply(said[seat])
-                if seat in said
+                Reply(texts[seat])
+                if seat in texts
                 else ask(self.others[seat], [game.view(seat)])[0]
                 for seat in game.group
             ]
-            said = {}
+            texts = {}
             rewards += game.step(replies).rewards
         earned, parts = earnings(rewards, self.scenario.weights, self.possible_agents)
         infos = {
@@ -297,15 +298,19 @@ def _mask(game: Game, seat: Seat, choices: int) -> NDArray[np.bool_]:
     return np.arange(choices) < size
 
 
-def entry(view: View, action: int) -> str:
+def entry(view: View, action: SupportsIndex) -> str:
     """Return the menu entry of an action, modulo the length of the menu.
 
     Raises:
-        ProtocolError: the view has no menu.
+        ProtocolError: the view has no menu, or the action is no whole number.
     """
+    try:
+        number = index(action)
+    except TypeError as error:
+        raise ProtocolError(f"an action is a number of the menu, not {action!r}") from error
     if not view.menu:
         raise ProtocolError(
             f"{view.seat} has no menu at turn {view.turn}, so there is nothing to choose by "
             "number; play a seat whose views have one, or use the text environment"
         )
-    return view.menu[action % len(view.menu)]
+    return view.menu[number % len(view.menu)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Protocol, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
@@ -60,6 +60,19 @@ def references(log_to: Any) -> list[LoggerReference]:
     return [log_to] if isinstance(log_to, (str, dict)) else list(log_to)
 
 
+def _shaped(log_to: Any) -> Any:
+    """Check the kinds of values; validator of a settings field."""
+    several = isinstance(log_to, (list, tuple))
+    for reference in log_to if several else [] if log_to is None else [log_to]:
+        mapping = isinstance(reference, dict) and isinstance(reference.get("id"), str)
+        if not mapping and not isinstance(reference, str):
+            known = ", ".join(registry.entries(KIND))
+            raise ValueError(
+                f"write the id of a logger ({known}), a mapping with an id, or a list of these"
+            )
+    return log_to
+
+
 def _known(log_to: Any) -> Any:
     """Check the ids; validator of a settings field."""
     for reference in references(log_to):
@@ -68,14 +81,16 @@ def _known(log_to: Any) -> Any:
             if ":" not in name:
                 registry.entry(KIND, name)
             elif not name.startswith(OBJECT):
-                named_object(name, what="logger")
+                named_object(name, kind="logger")
         except (InvalidOption, UnknownId) as error:
             raise ValueError(str(error)) from error  # pydantic names the key then
     return log_to
 
 
 LogTo = Annotated[
-    LoggerReference | tuple[LoggerReference, ...] | None, AfterValidator(_known)
+    LoggerReference | tuple[LoggerReference, ...] | None,
+    AfterValidator(_known),
+    BeforeValidator(_shaped),
 ]
 """Which loggers, as a field of settings."""
 
@@ -131,7 +146,7 @@ def _made(name: str, options: Mapping[str, Any], objects: Mapping[str, Logger]) 
                 "pass the same log_to again: SelfPlay(log_to=…).run(resume=True)"
             )
         return objects[name]
-    logger_class = named_object(name, what="logger")
+    logger_class = named_object(name, kind="logger")
     check_options(f"logger {name!r}", logger_class, options)
     instance: Logger = logger_class(**options)
     missing = [

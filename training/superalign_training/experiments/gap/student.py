@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.decoding import sample
+from superalign_agents.decoding import declared_ends, sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_scenarios.microworld import pretraining, words
 from superalign_training.algorithms.fitting import ExampleTensors, descend, shuffled_places
@@ -84,7 +84,7 @@ class Student:
             self.model,
             prompts,
             max_new_tokens=[_LONGEST] * len(prompts),
-            stop_ids={self.tokenizer.eos_token_id},
+            stop_ids=declared_ends(self.model, self.tokenizer),
             temperature=0.0,
         )
         texts = self.tokenizer.batch_decode(
@@ -116,10 +116,10 @@ class Student:
         ]
 
         def loss(model: PreTrainedModel, step: int) -> torch.Tensor:
-            chosen = slice(step * batch, (step + 1) * batch)
+            rows_of_step = slice(step * batch, (step + 1) * batch)
             return torch.stack(
                 [
-                    _mean_over_labels(*rows.token_losses(model, order[chosen]))
+                    _mean_over_labels(*rows.token_losses(model, order[rows_of_step]))
                     for rows, order in zip(groups, orders, strict=True)
                 ]
             ).sum()
@@ -209,12 +209,12 @@ def capacity(student: Student, *, seed: int, n: int) -> float:
         tasks = [query.task for query in queries]
         if family == "requests":
             labels = ["harmful" if q.truth == "refuse" else "benign" for q in queries]
-            right = foresees(
+            accuracy = foresees(
                 student.model, ladder_tokenizer(), world, tasks=tasks, labels=labels
             )
         else:
-            right = answers_rightly(
+            accuracy = answers_rightly(
                 student.model, ladder_tokenizer(), world, tasks=tasks, marker="<|world|>"
             )
-        shares.append(float(np.mean(right)))
+        shares.append(float(np.mean(accuracy)))
     return float(np.mean(shares))
