@@ -54,8 +54,7 @@ _HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
 _EMPTY, _STOP = "", "stop"
 _NONE: tuple[Any, ...] = ()
-_ONLY_INT = frozenset({int}).issuperset
-_ONLY_FLOAT = frozenset({float}).issuperset
+_ONLY_INT, _ONLY_FLOAT = frozenset({int}).issuperset, frozenset({float}).issuperset
 _INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 
 
@@ -202,8 +201,8 @@ def _are_numbers(prompt_ids: object, token_ids: object, logprobs: object) -> boo
     whole = _ONLY_INT(map(type, prompt_ids)) and _ONLY_INT(map(type, token_ids))
     if not (whole and _ONLY_FLOAT(map(type, logprobs))):
         return False
-    ids, numbers = len(token_ids), len(logprobs)
-    if numbers != ids and numbers and ids:
+    numbers = len(logprobs)
+    if numbers not in {0, len(token_ids) or numbers}:
         return False
     raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[ids](*token_ids)
     return (
