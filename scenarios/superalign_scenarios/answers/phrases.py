@@ -1,4 +1,4 @@
-"""Phrases of refusals, agreements and evasions that `reader` looks for, by language.
+"""Phrases of refusals, agreements and evasions that `answer_reader` looks for, by language.
 
 A change of any of them is a new version of the reader.
 """
