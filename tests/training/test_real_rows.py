@@ -87,6 +87,11 @@ def test_rows_of_a_file_are_trained_on_and_measured_by_their_labels(tmp_path, mo
         assert all(e.task.split == known[e.task.prompt] for e in asked), "as the file says"
         measured = run.metrics.read("refusals.miss", tags={"split": "test", "who": "final"})
         assert measured[0].metric.n > 0, "harmful rows were asked"
+        held_out: dict[tuple[object, ...], list[str]] = {}
+        for e in run.episodes(split="test"):
+            if e.arm == "vanilla":
+                held_out.setdefault((e.key.run, e.key.take), []).append(e.task.id)
+        assert held_out and all(len(set(ids)) == len(ids) for ids in held_out.values())
 
 
 @pytest.mark.parametrize("missing", ["train", "gate", "test"])
