@@ -1,7 +1,7 @@
 """A sequence classifier as a critic: any guard model, or a reward model trained here."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from superalign_agents.checkpoints import (
     load_tokenizer,
     weights_hash,
 )
-from superalign_agents.keyword import exchange
+from superalign_agents.keyword import exchange, most_within, without_middle
 from superalign_agents.ladders import MICRO_CHAT_TEMPLATE
 from superalign_agents.prompting import INERT, TRUNCATED, ControlTokens, Prompt
 from superalign_env.errors import InvalidOption
@@ -37,8 +37,6 @@ GOOD_LABELS = (
     "positive",
 )
 """Names under which a guard's good class is found, in this order."""
-
-_LEFT_OUT = " […] "
 
 _ANSWER_SHARE = 4
 """A long request leaves one token in so many to the answer."""
@@ -238,17 +236,23 @@ class ClassifierCritic:
     def _shortened(self, request: str, answer: str) -> list[int]:
         """Return the longest tokens within the limit, special ones and the request whole."""
         room = len(self._exchange("", "")) + self._limit // _ANSWER_SHARE
-        least = _most(lambda n: self._exchange("", _cut(answer, n)), len(answer), room)
-        kept = _most(
-            lambda n: self._exchange(_cut(request, n), _cut(answer, least)),
+        least = most_within(
+            lambda n: self._exchange("", without_middle(answer, n)), len(answer), room
+        )
+        kept = most_within(
+            lambda n: self._exchange(
+                without_middle(request, n), without_middle(answer, least)
+            ),
             len(request),
             self._limit,
         )
-        short = _cut(request, kept)
-        said = _most(
-            lambda n: self._exchange(short, _cut(answer, n)), len(answer), self._limit
+        short = without_middle(request, kept)
+        said = most_within(
+            lambda n: self._exchange(short, without_middle(answer, n)),
+            len(answer),
+            self._limit,
         )
-        ids = self._exchange(short, _cut(answer, said))
+        ids = self._exchange(short, without_middle(answer, said))
         return ids if len(ids) <= self._limit else []
 
     def _read_as(self, reading: Reading) -> Reading:
@@ -303,25 +307,3 @@ def longest_row(model: Any, tokenizer: Any) -> int:
 
 _NO_LIMIT = 10**9
 """Tokenizers that know no length name a larger one."""
-
-
-def _cut(text: str, most: int) -> str:
-    """Return a text, or its beginning and end where it has more characters."""
-    if most >= len(text):
-        return text
-    tail = most // 2
-    return text[: most - tail] + _LEFT_OUT + text[len(text) - tail :]
-
-
-def _most(ids_of: Callable[[int], list[int]], high: int, limit: int) -> int:
-    """Return the largest number, up to one, whose tokens are within a limit; else 0."""
-    if len(ids_of(high)) <= limit:  # what says that something is left out is longer
-        return high
-    low = 0
-    while low < high:
-        middle = (low + high + 1) // 2
-        if len(ids_of(middle)) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return low
