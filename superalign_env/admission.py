@@ -52,8 +52,7 @@ _MOST_ID = (1 << 31) - 1
 _MOST_LAYOUTS = 8192
 _HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
-_EMPTY, _STOP = "", "stop"
-_NONE: tuple[Any, ...] = ()
+_EMPTY, _STOP, _NONE = "", "stop", ()
 _ONLY_INT, _ONLY_FLOAT = frozenset({int}).issuperset, frozenset({float}).issuperset
 _INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 
