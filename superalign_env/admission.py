@@ -203,7 +203,7 @@ def _are_numbers(prompt_ids: object, token_ids: object, logprobs: object) -> boo
     numbers = len(logprobs)
     if numbers not in {0, len(token_ids) or numbers}:
         return False
-    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[ids](*token_ids)
+    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[len(token_ids)](*token_ids)
     return (
         raw[_HIGHEST].isascii()  # without the first bit an id has 31 bits
         and isfinite(sum(logprobs))  # a sum that is finite is one of finite numbers
