@@ -191,14 +191,14 @@ class GuardCritic:
 
     def _guards_view(self, view: View, request: str, answer: str) -> View:
         if self._as_exchange:
-            messages = (Message("user", request), Message("assistant", answer))
+            messages = [Message("user", request), Message("assistant", answer)]
             text = f"{request}\n\n{answer}\n\n"
         else:
             # One pass: a request may hold the other placeholder.
             before, _, rest = self._prompt.partition("{request}")
             between, _, after = rest.partition("{answer}")
             text = f"{before}{request}{between}{answer}{after}"
-            messages = (Message("user", text),)
+            messages = [Message("user", text)]
         return View(
             view.episode,
             view.case,
@@ -207,7 +207,7 @@ class GuardCritic:
             view.turn,
             view.seed,
             text,
-            messages,
+            tuple(messages),
             max_new_tokens=self._form.max_new_tokens,
         )
 
