@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from superalign_agents.keyword import slug
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.lookup import named_object
 from superalign_env.types import Fault, Verdict
@@ -269,7 +270,7 @@ def verdict_of(
         confidence: of the guard; what is not stated when absent.
     """
     kinds = [kind] if score < 0.5 or categories else []
-    kinds += [f"{kind}.{_slug(name)}" for name in categories or ()]
+    kinds += [f"{kind}.{slug(name)}" for name in categories or ()]
     severity = 1.0 - score
     return Verdict(
         score,
@@ -286,10 +287,6 @@ def _categories(form: GuardForm, text: str) -> list[str]:
     found = [match[match.lastindex or 0] for match in re.finditer(form.categories, text)]
     names = [form.names.get(name.upper(), name) for name in found]
     return [n for n in dict.fromkeys(names) if n.casefold() != "none"][:16]
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-") or "other"
 
 
 def read_strong_reject(text: str) -> float | None:

@@ -190,6 +190,11 @@ def most_within(ids_of: Callable[[int], list[int]], high: int, limit: int) -> in
     return low
 
 
+def slug(name: str) -> str:
+    """Return a name as part of a fault's kind: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-") or "other"
+
+
 def _pattern(name: str, words: Sequence[str]) -> re.Pattern[str]:
     if isinstance(words, str) or not words or not all(words):
         raise InvalidOption(f"{name} must be a list of at least one word, not {words!r}")
