@@ -5,7 +5,7 @@
 ``micro/3``             rung 3 of the ladder, seed 0; ``micro/3@2`` is seed 2
 ``smollm2``             a published model that ``superalign ladder fetch`` brings here
 ``qwen2.5/7B-Instruct`` a preset for a published model (hub, or ``$SUPERALIGN_MODELS``)
-``path/to/folder``      a Hugging Face model folder
+``path/to/folder``      a Hugging Face model folder; of a classifier, a critic
 ``hf:org/name``         a model of the hub
 ``endpoint:model``      a model behind an OpenAI-compatible server
 ``module:attribute``    a class or a function of yours
@@ -87,7 +87,7 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     if rest and all(part.isidentifier() for part in kind.split(".")):
         return _user_agent(name, options)
     if _holds_model(name):
-        return _transformer(name, name, options)
+        return _of_folder(name, options)
     rung = RungReference.parse(name)
     if rung is not None and any(r.family == rung.family for r in find_rungs()):
         return _transformer(str(rung_folder(rung)), name, options)
@@ -127,6 +127,22 @@ def _holds_model(name: str) -> bool:
         return (Path(name) / "config.json").is_file()
     except OSError:  # too long for a path, or nothing that may be looked at
         return False
+
+
+def _of_folder(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
+    if _is_classifier(name):
+        return _registered("classifier", {"model": name, **options})
+    return _transformer(name, name, options)
+
+
+def _is_classifier(folder: str) -> bool:
+    """Whether the model in a folder is a sequence classifier: a guard or a reward model."""
+    try:
+        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        names = config.get("architectures") or []
+        return any(str(n).endswith("ForSequenceClassification") for n in names)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False  # whoever loads it says what is wrong
 
 
 def _unknown(name: str) -> UnknownId:
