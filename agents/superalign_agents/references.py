@@ -130,12 +130,12 @@ def _holds_model(name: str) -> bool:
 
 
 def _of_folder(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
-    if _is_classifier(name):
+    if is_classifier(name):
         return _registered("classifier", {"model": name, **options})
     return _transformer(name, name, options)
 
 
-def _is_classifier(folder: str) -> bool:
+def is_classifier(folder: str) -> bool:
     """Whether the model in a folder is a sequence classifier: a guard or a reward model."""
     try:
         config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))

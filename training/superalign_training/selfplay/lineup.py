@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 import msgspec
 from pydantic import BaseModel
 
+from superalign_agents.references import is_classifier
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, SuperalignError, UnknownId, hint, nearest
 from superalign_env.lookup import named_object, scenario_id
@@ -47,11 +48,14 @@ LEARNER = "learner:"
 def has_weights(reference: AgentReference) -> bool:
     """Whether a reference can name an agent with weights to train.
 
-    It is read, not followed: a rung, a folder and a name on the hub can be trained.
+    It is read, not followed: a rung, a folder and a name on the hub can be trained. Of a
+    folder only the configuration is looked at: a classifier says no words.
     """
     name = reference if isinstance(reference, str) else str(reference.get("id"))
     if ":" in name and not name.startswith("hf:"):
         return False  # an object, an endpoint, a class of somebody's
+    if is_classifier(name):
+        return False
     return name == "transformer" or name not in registry.entries("agent")
 
 
