@@ -1,7 +1,6 @@
 """Real models that were fetched: `superalign ladder fetch smollm2` and a GGUF file of one's own."""
 
 import math
-import os
 
 import pytest
 import torch
@@ -9,10 +8,11 @@ import torch
 from superalign_agents.decoding import sample
 from superalign_agents.ladders import fetched_models, preset_of
 from superalign_env.seeding import mix
-from superalign_env.store import Run
+from superalign_training.algorithms.grpo import Grpo
 from superalign_training.algorithms.logprobs import RowBatch, padded, token_logprobs
+from superalign_training.algorithms.sft import Sft
+from superalign_training.data import Example, Live
 from superalign_training.policy import Lora, Policy
-from superalign_training.selfplay import SelfPlay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -79,41 +79,32 @@ def test_smollm2_says_what_the_capital_of_france_is(fetched):
     assert "Paris" in policy.tokenizer.decode(reply.token_ids)
 
 
-def test_an_adapter_on_smollm2_is_trained_by_sft_and_grpo(fetched, tmp_path):
-    few = {"steps": 1, "batch_size": 2}
-    settings = {
-        "lineup": {
-            "attacker": "search",
-            "critic": "keyword",
-            "learner": {
-                "id": fetched("smollm2", "smollm2"),
-                "adapter": ADAPTER,
-                "max_context": 1024,
-            },
-        },
-        "options": {"renderer": "english"},
-        "train": {"learner": {"id": "grpo", **few, "num_generations": 2}},
-        "supervise": {
-            "algorithm": {"id": "sft", **few},
-            **{"cases": 2, "num_generations": 2, "min_score": 0.0, "balanced": False},
-            "replay": {"cases": 0},
-        },
-        "evaluate": {
-            **{"cases": 10, "attack_cases": 4, "fresh_queries": 2, "fresh_waves": 2},
-            "family_cases": 0,
-        },
-        "rounds": 1,
-        "run_dir": tmp_path / "run",
-    }
-    SelfPlay(**settings).run()
-    with Run.open(tmp_path / "run", readonly=True) as run:
-        assert run.info.status == "finished"
-        stages = {stage.name for stage in run.stages.all()}
-        metrics = list(run.metrics())
-    assert {"supervise", "improve-learner"} <= stages
-    losses = [metric.value for metric in metrics if metric.name.endswith("loss")]
-    assert losses and all(map(math.isfinite, losses))
-    adapters = [
-        os.path.getsize(path) for path in tmp_path.rglob("adapter_model.safetensors")
-    ]
-    assert adapters and max(adapters) < 30_000_000, "the base is not copied"
+def test_an_adapter_on_smollm2_is_trained_by_sft_and_grpo(fetched, toys):
+    policy = Policy.from_reference(fetched("smollm2", "smollm2"), adapter=Lora(**ADAPTER))
+    prompt = tuple(policy.tokenizer("May I?")["input_ids"])
+    refusal = tuple(policy.tokenizer(" No.")["input_ids"])
+    numbers = Sft(steps=2, batch_size=2).improve(
+        policy, [Example(prompt, refusal)] * 2, seed=1
+    )
+    assert math.isfinite(numbers["loss"])
+    after_sft = policy.hash
+
+    def play(first, count):
+        rows = []
+        for case in range(first, first + count):
+            replies = sample(
+                policy.model,
+                [prompt] * 2,
+                [mix(case, member) for member in range(2)],
+                max_new_tokens=[6, 6],
+                stop_ids=[],
+            )
+            for member, reply in enumerate(replies):
+                row = toys.row(case, member, said=[reply], pay=[float(member)])
+                rows.append(row._replace(prompt_ids=prompt))
+        return rows
+
+    course = Grpo(steps=1, batch_size=2, num_generations=2, learning_rate=1e-3)
+    assert course.improve(policy, Live(play), seed=1)["reward"] == 0.5
+    assert policy.hash != after_sft
+    assert policy.parameters_trained < 5_000_000, "the base is not trained"
