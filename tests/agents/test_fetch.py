@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 import zipfile
@@ -307,6 +308,17 @@ def test_what_a_killed_process_left_is_swept(tiny: Path, tmp_path: Path) -> None
         os.utime(left, (time.time() - age,) * 2)
     fetch.convert(tiny, tmp_path / "model", facts={})
     assert [path.name for path in tmp_path.glob(".fetch-*")] == [".fetch-new"]
+
+
+def test_a_terminated_command_leaves_nothing(
+    cache: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(fetch, "_read", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    ended = CliRunner().invoke(app, ["fetch", "--gguf", str(tiny), "--as", "mine"])
+    assert ended.exit_code == 143
+    assert leftovers(cache) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_file_of_ones_own_becomes_an_agent_of_the_name_it_gets(

