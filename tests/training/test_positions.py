@@ -5,7 +5,8 @@ import pytest
 import torch
 import transformers
 
-from superalign_agents.decoding import positions, sample
+from superalign_agents.batching import positions
+from superalign_agents.decoding import sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
