@@ -114,6 +114,16 @@ def weights_of(scenario: str, *pairs: str) -> str:
     return table(("role", "part", "weight"), rows)
 
 
+def architectures() -> str:
+    """Return a table of the architectures whose log-probs are tested."""
+    from superalign_training.testing.architectures import (  # noqa: PLC0415 (imports torch)
+        ARCHITECTURES,
+    )
+
+    rows = [(f"`{name}`", special) for name, (special, _) in ARCHITECTURES.items()]
+    return table(("architecture", "what is special about it"), rows)
+
+
 def experiments() -> str:
     """Return every registered experiment: what it asks, and what it may claim from."""
     from superalign_training.experiments.commands import load  # noqa: PLC0415 - needed only here
@@ -216,6 +226,7 @@ def layers() -> str:
 
 
 BLOCKS: dict[str, Callable[..., str]] = {
+    "architectures": architectures,
     "arguments": arguments_of,
     "commands": commands,
     "errors": error_tree,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_agents.prefill import Prefilled, forward_parameters, prefill
 from superalign_env.errors import InvalidOption
@@ -44,6 +44,13 @@ class Decoded(NamedTuple):
     logprobs: tuple[float, ...]
     """Natural logarithms at the sampling temperature (at 1 for greedy decoding)."""
     finish: Literal["stop", "length"]
+
+
+def declared_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return the tokens that end a reply, as the model's settings and its tokenizer say."""
+    named = getattr(model.generation_config, "eos_token_id", None)
+    ids = {*named} if isinstance(named, (list, tuple)) else {named}
+    return {int(i) for i in (*ids, tokenizer.eos_token_id) if i is not None}
 
 
 def sample(
@@ -223,6 +230,8 @@ def sample_tokens(
         cumulative = probabilities.cumsum(dim=-1)
         target = draws[:, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, target, right=True)[:, 0]
+        # Where logits are no numbers, none is found: the log-probability will say so.
+        chosen = chosen.clamp(max=logits.shape[-1] - 1)
     return chosen, probabilities.gather(1, chosen[:, None])[:, 0].log()
 
 
