@@ -1,6 +1,7 @@
 """Completions of a local model: sampled under the agent's options, and read as texts."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from superalign_agents.chat_messages import decoded_texts
+from superalign_agents.chat_messages import counted, decoded_texts
 from superalign_agents.constrained import Constraint, Grammars, has_form, only
 from superalign_agents.decoding import Decoded
 from superalign_agents.engines import Ask, ConstrainedGenerator, Generator
@@ -23,6 +24,7 @@ from superalign_agents.prompting import Prompt
 from superalign_agents.sampling import (
     CONSTRAINED,
     TRUNCATED_SAMPLING,
+    UNCONSTRAINED,
     Constrained,
     Sampling,
     checked_mode,
@@ -39,6 +41,16 @@ class Completion(NamedTuple):
     decoded: Decoded
     notes: dict[str, int]
     """As in `Reply.notes`."""
+
+
+class Unconstrained:
+    """Mark of a reply whose form cannot be compiled."""
+
+
+UNCONSTRAINED_FORM = Unconstrained()
+
+Form = Constraint | Unconstrained | str | None
+"""Constraint of a reply, that it has none though it should, why it fails, or None."""
 
 
 class Completer:
@@ -112,7 +124,8 @@ class Completer:
             for view, prompt, is_chat in zip(views, prompts, chat, strict=True)
         ]
         asked = [not isinstance(form, str) for form in forms]
-        constraints = [form for form in forms if not isinstance(form, str)]
+        noted = [form for form in forms if not isinstance(form, str)]
+        constraints = [form if isinstance(form, Constraint) else None for form in noted]
         asks = [
             Ask(prompt.ids, view.max_new_tokens, view.seed)
             for view, prompt in compress(zip(views, prompts, strict=True), asked)
@@ -124,10 +137,9 @@ class Completer:
             Completion(
                 text,
                 row,
-                ({CONSTRAINED: 1} if form is not None else {})
-                | ({TRUNCATED_SAMPLING: 1} if truncates else {}),
+                counted({**_note(form), TRUNCATED_SAMPLING: truncates}),
             )
-            for text, row, form in zip(texts, decoded, constraints, strict=True)
+            for text, row, form in zip(texts, decoded, noted, strict=True)
         )
         return [form if isinstance(form, str) else next(completions) for form in forms]
 
@@ -172,7 +184,7 @@ class Completer:
         chat: bool,
         stop_ids: Collection[int],
         vocab_size: int,
-    ) -> Constraint | str | None:
+    ) -> "Form":
         """Return the constraint of a reply, if any, or why its form cannot be constrained."""
         wanted = chat if self._constrained == "auto" else self._constrained == "always"
         if not (wanted and has_form(view)) or self._constraining is None:
@@ -189,10 +201,18 @@ class Completer:
                 view, spaced=not chat, thinking=prompt.thinking
             )
         except InvalidOption as error:
-            return str(error)
+            # What was asked for by name fails, what is usual is left out and noted.
+            return str(error) if self._constrained == "always" else UNCONSTRAINED_FORM
 
 
-class RowConstraints(NamedTuple):
+def _note(form: Constraint | Unconstrained | None) -> dict[str, int]:
+    if form is None:
+        return {}
+    return {CONSTRAINED if isinstance(form, Constraint) else UNCONSTRAINED: 1}
+
+
+@dataclass(frozen=True)
+class RowConstraints:
     """Constraints of a batch, in the form that `decoding.sample` calls.
 
     Rows are masked by their forms first, what is left is truncated by top_k, top_p and min_p
@@ -227,7 +247,8 @@ class RowConstraints(NamedTuple):
         )
         if not self.warpers or not self.temperature:
             return logits
-        kept = self.warpers(tokens, logits.float() / self.temperature)
+        warpers: Any = self.warpers  # they want a class of tensors that nobody makes
+        kept = warpers(tokens, logits.float() / self.temperature)
         return logits.masked_fill(kept == -torch.inf, -torch.inf)
 
 

@@ -14,12 +14,13 @@ Constrained = Literal["auto", "never", "always"]
 
 _MODES: tuple[Constrained, ...] = get_args(Constrained)
 
-CONSTRAINED, TRUNCATED_SAMPLING, UNREADABLE = (
+CONSTRAINED, UNCONSTRAINED, TRUNCATED_SAMPLING, UNREADABLE = (
     "reply.constrained",
+    "reply.unconstrained",
     "reply.truncated-sampling",
     "reply.unreadable",
 )
-"""Notes: decoded under a form; sampled with top_p, top_k or min_p; not of the form that the
+"""Notes: decoded under a form; not, since tokenizer or form cannot be compiled; sampled with top_p, top_k or min_p; not of the form that the
 view asks for."""
 
 NOT_TRAINED = frozenset({CONSTRAINED, TRUNCATED_SAMPLING})

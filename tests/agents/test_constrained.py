@@ -120,9 +120,13 @@ def test_a_json_that_the_limit_cuts_is_counted():
     assert reply.notes == {"reply.constrained": 1, "reply.unreadable": 1}
 
 
-def test_a_schema_that_cannot_be_compiled_fails_that_reply_with_a_remedy():
+def test_a_form_that_cannot_be_compiled_is_noted_and_fails_where_it_was_asked_for():
     broken = view(form="json-schema", schema={"type": "object", "properties": {"a": 3}})
-    bad, good = chat_agent().act([broken, view(**VERDICT)])
+    views = [broken, view(**VERDICT)]
+    free, good = chat_agent().act(views)
+    assert free.notes == {"reply.unconstrained": 1, "reply.unreadable": 1}
+    assert good.notes == {"reply.constrained": 1}
+    bad, good = chat_agent(constrained="always").act(views)
     assert "set constrained='never'" in bad.error
     assert not good.error
 
