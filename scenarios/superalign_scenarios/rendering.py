@@ -9,6 +9,7 @@ Markdown file per scenario and role in ``prompts/``.
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from superalign_env import registry
 from superalign_env.canonical import text_hash
 from superalign_env.errors import InvalidOption
 from superalign_env.plain_text import fence
-from superalign_env.types import Brief, Message, Seat, Turn, role_of
+from superalign_env.types import Brief, Message, Role, Seat, Turn, role_of
 from superalign_env.verdicts import SCHEMA
 
 
@@ -43,7 +44,7 @@ class Renderer(Protocol):
         turns: tuple[Turn, ...],
         *,
         menu: tuple[str, ...] = (),
-        max_new_tokens: int = 64,
+        max_new_tokens: int | None = None,
     ) -> Brief:
         """Return the brief of a seat; earlier turns of its own become its replies."""
         ...
@@ -59,20 +60,47 @@ class Renderer(Protocol):
         ...
 
 
-def make_renderer(name: str) -> Renderer:
+MaxNewTokens = int | Mapping[Role, int] | None
+"""Longest reply, in tokens: of everybody, by role, or (None) as the renderer has it."""
+
+
+def make_renderer(name: str, max_new_tokens: MaxNewTokens = None) -> Renderer:
     """Return a renderer by id.
+
+    Args:
+        name: its id.
+        max_new_tokens: longest reply instead of the renderer's own limit.
 
     Raises:
         UnknownId: with the nearest ids.
-        InvalidOption: not a name.
+        InvalidOption: not a name, or a limit that is none.
     """
     if not isinstance(name, str):
         raise InvalidOption(
             f"renderer must be an id such as 'micro' or 'english', not {name!r}"
         )
-    made: Any = registry.make("renderer", name)
+    _check_limit(max_new_tokens)
+    limit = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    made: Any = registry.make("renderer", name, **limit)
     renderer: Renderer = made
     return renderer
+
+
+def _check_limit(limit: object) -> None:
+    limits = limit.values() if isinstance(limit, Mapping) else (limit,)
+    for number in limits:
+        if number is not None and (type(number) is not int or number < 1):
+            raise InvalidOption(
+                "max_new_tokens is a whole number ≥ 1, or one for each role as in "
+                f"{{learner: 256, critic: 128}}; not {limit!r}"
+            )
+
+
+def _limit_of(seat: Seat, limit: MaxNewTokens, usual: int) -> int:
+    """Return the longest reply of a seat, in tokens."""
+    if isinstance(limit, Mapping):
+        return limit.get(role_of(seat), usual)
+    return usual if limit is None else limit
 
 
 def truncated(text: str, limit: int) -> str:
@@ -112,6 +140,10 @@ _PROMPTS = Path(__file__).parent / "prompts"
 
 _ENGLISH_QUOTE_LIMIT = 6000
 
+_MICRO_NEW_TOKENS = 40
+
+_ENGLISH_NEW_TOKENS = 512
+
 _LINE_END = re.compile(r"(\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])")
 _INDENTED = r"\1  "
 
@@ -125,10 +157,17 @@ _HEADINGS = {
 
 
 class MicroRenderer:
-    """Role markers and words of the micro language."""
+    """Role markers and words of the micro language.
+
+    Args:
+        max_new_tokens: longest reply, in tokens, of everybody or by role; else 40.
+    """
 
     id = f"micro-1-{text_hash(CHAT_TEMPLATE)[:8]}"
     json_verdicts = False
+
+    def __init__(self, max_new_tokens: MaxNewTokens = None) -> None:
+        self._max_new_tokens = max_new_tokens
 
     def brief(
         self,
@@ -137,7 +176,7 @@ class MicroRenderer:
         turns: tuple[Turn, ...],
         *,
         menu: tuple[str, ...] = (),
-        max_new_tokens: int = 40,
+        max_new_tokens: int | None = None,
     ) -> Brief:
         """Return the prompt of one seat; see `Renderer`."""
         marker = marker_of(seat)
@@ -160,7 +199,8 @@ class MicroRenderer:
             tuple(messages),
             turns,
             menu=menu,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=max_new_tokens
+            or _limit_of(seat, self._max_new_tokens, _MICRO_NEW_TOKENS),
         )
 
     def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
@@ -183,9 +223,16 @@ class MicroRenderer:
 
 
 class EnglishRenderer:
-    """Chat messages: a system prompt, quoted turns, own replies as the assistant."""
+    """Chat messages: a system prompt, quoted turns, own replies as the assistant.
+
+    Args:
+        max_new_tokens: longest reply, in tokens, of everybody or by role; else 512.
+    """
 
     json_verdicts = True
+
+    def __init__(self, max_new_tokens: MaxNewTokens = None) -> None:
+        self._max_new_tokens = max_new_tokens
 
     @property
     def id(self) -> str:
@@ -199,7 +246,7 @@ class EnglishRenderer:
         turns: tuple[Turn, ...],
         *,
         menu: tuple[str, ...] = (),
-        max_new_tokens: int = 512,
+        max_new_tokens: int | None = None,
     ) -> Brief:
         """Return the prompt of one seat; see `Renderer`."""
         role = role_of(seat)
@@ -213,7 +260,8 @@ class EnglishRenderer:
             form="json-schema" if verdict else "free",
             schema=SCHEMA if verdict else None,
             menu=menu,
-            max_new_tokens=max(max_new_tokens, 512),
+            max_new_tokens=max_new_tokens
+            or _limit_of(seat, self._max_new_tokens, _ENGLISH_NEW_TOKENS),
         )
 
     def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
