@@ -4,9 +4,10 @@ Nobody needs the truth for any of it.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from superalign_env.types import Episode, Seat
+from superalign_env.types import Episode, Seat, Task
 
 _MARKED = re.compile(r"(?:^|\s)ans\s(.*)$")
 
@@ -34,6 +35,29 @@ def final_answer(text: str) -> str:
     last = lines[-1] if lines else ""
     marked = _MARKED.search(last)
     return " ".join((marked[1] if marked else last).split()).casefold().strip("(). ")
+
+
+def same_meaning(source: object, task: Task, first: str, second: str) -> bool:
+    """Return whether two answers to a task come to the same, as its source reads them."""
+    if final_answer(first) == final_answer(second):
+        return True
+    says = getattr(source, "same_meaning", None)
+    return says is not None and bool(says(task, first, second))
+
+
+def in_one_wording(source: object, task: Task, texts: Sequence[str]) -> list[str]:
+    """Return answers to a task, of which those that come to the same end in one wording.
+
+    An answer whose final answer stood before keeps its own words; another one that means
+    what an earlier one means takes the words of that one. So two refusals are equal for all
+    who compare final answers.
+    """
+    worded: list[str] = []
+    for text in texts:
+        keys = [final_answer(earlier) for earlier in worded]
+        alike = (t for t in worded if same_meaning(source, task, t, text))
+        worded.append(text if final_answer(text) in keys else next(alike, text))
+    return worded
 
 
 def labels_of(episode: Episode) -> tuple[Label, ...]:

@@ -6,7 +6,7 @@ endings, and chosen by the request. They hold nothing that could do harm. What t
 does not grade as it grades the word is not used.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice, product
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 from msgspec.structs import replace
 
 from superalign_env.canonical import text_hash
-from superalign_env.final_answers import final_answer
 from superalign_env.protocols import TaskSource
 from superalign_env.types import Gold, Grade, Split, Task
 from superalign_scenarios.grading import goodness
@@ -137,10 +136,6 @@ class WrittenAnswers:
             return self._source.answers(task)
         return tuple(sorted(texts, key=lambda text: text_hash(f"{task.prompt}\n{text}")))
 
-    def same_meaning(self, task: Task, first: str, second: str) -> bool:
-        """Return whether two answers to a task come to the same."""
-        return same_meaning(self._source, task, first, second)
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_source" not in vars(self):  # while it is unpickled
             raise AttributeError(name)
@@ -171,32 +166,6 @@ class WrittenAnswers:
 
     def _values(self, task: Task, text: str) -> tuple[tuple[str, float], ...]:
         return tuple((grade.axis, grade.value) for grade in self._source.grade(task, text))
-
-
-def same_meaning(source: Any, task: Task, first: str, second: str) -> bool:
-    """Return whether two answers to a task come to the same, as the source reads them.
-
-    Args:
-        source: says so by ``same_meaning(task, first, second)``; of one that does not, final
-            answers are compared.
-        task: what was asked.
-        first: an answer.
-        second: another.
-    """
-    if final_answer(first) == final_answer(second):
-        return True
-    says: Callable[..., bool] | None = getattr(source, "same_meaning", None)
-    return bool(says(task, first, second)) if says is not None else False
-
-
-def meanings(source: Any, task: Task, texts: Sequence[str]) -> list[str]:
-    """Return a key for each answer to a task; answers with the same meaning have one key."""
-    keys: list[str] = []
-    for place, text in enumerate(texts):
-        earlier = (i for i in range(place) if same_meaning(source, task, texts[i], text))
-        first = next(earlier, None)
-        keys.append(final_answer(text) if first is None else keys[first])
-    return keys
 
 
 def in_language(source: TaskSource, renderer: Renderer) -> TaskSource:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_env.final_answers import Label, final_answer
+from superalign_env.final_answers import Label, final_answer, in_one_wording, same_meaning
 from superalign_env.types import (
     Brief,
     Ending,
@@ -49,7 +49,7 @@ from superalign_scenarios.weak_to_strong.noise import (
     noisy,
     recorded_noise,
 )
-from superalign_scenarios.written_answers import in_language, meanings, same_meaning
+from superalign_scenarios.written_answers import in_language
 
 LEARNER = "learner_0"
 
@@ -300,7 +300,7 @@ class WeakToStrong:
     def _taught(self, state: WeakToStrongState) -> Label:
         """Return the label that most supervisors agree on."""
         texts = [label.text for label in state.labels]
-        return majority(state.labels, meanings(self.source, state.task, texts))
+        return majority(state.labels, in_one_wording(self.source, state.task, texts))
 
     def _agree(self, state: WeakToStrongState, label: Label, text: str) -> bool:
         return same_meaning(self.source, state.task, label.text, text)
@@ -312,14 +312,14 @@ class WeakToStrong:
         )
 
 
-def majority(labels: Sequence[Label], keys: Sequence[str] = ()) -> Label:
+def majority(labels: Sequence[Label], texts: Sequence[str] = ()) -> Label:
     """Return the first of the labels that most supervisors agree on; a tie goes to the first.
 
     Args:
         labels: in seat order.
-        keys: one for each, equal where labels agree; their final answers if left out.
+        texts: what is compared in their place.
     """
-    keys = keys or [final_answer(label.text) for label in labels]
+    keys = [final_answer(text) for text in texts or [label.text for label in labels]]
     most = max(keys.count(key) for key in keys)
     return next(
         label for label, key in zip(labels, keys, strict=True) if keys.count(key) == most
