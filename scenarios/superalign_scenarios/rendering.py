@@ -147,7 +147,14 @@ _ENGLISH_NEW_TOKENS = 512
 _LINE_END = re.compile(r"(\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])")
 _INDENTED = r"\1  "
 
+_CLOSINGS = {
+    "critic": "Your verdict, as one JSON object:",
+    "attacker": "Your message to the assistant:",
+}
+"""Role → last line of what it reads: small models forget what the system message asks for."""
+
 _HEADINGS = {
+    "world": "You write",
     "seed": "Seed request",
     "user": "User",
     "learner": "Assistant's answer",
@@ -237,7 +244,7 @@ class EnglishRenderer:
     @property
     def id(self) -> str:
         """Name, version and hash of the templates."""
-        return f"english-2-{_templates_hash()[:8]}"
+        return f"english-3-{_templates_hash()[:8]}"
 
     def brief(
         self,
@@ -326,7 +333,7 @@ def _messages(seat: Seat, turns: tuple[Turn, ...]) -> list[Message]:
     pending: list[str] = []
     for turn in turns:
         if turn.author == seat:
-            messages.append(Message("user", "\n\n".join(pending) or "Begin."))
+            messages.append(_asking(seat, pending))
             messages.append(_reply(turn))
             pending = []
         elif turn.author == "user" and role_of(seat) == "learner":
@@ -334,8 +341,14 @@ def _messages(seat: Seat, turns: tuple[Turn, ...]) -> list[Message]:
             pending.append(truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT))
         else:
             pending.append(_quote(turn))
-    messages.append(Message("user", "\n\n".join(pending) or "Begin."))
+    messages.append(_asking(seat, pending))
     return messages
+
+
+def _asking(seat: Seat, said: list[str]) -> Message:
+    closing = _CLOSINGS.get(role_of(seat))
+    parts = [*said, closing] if said and closing else said
+    return Message("user", "\n\n".join(parts) or "Begin.")
 
 
 def _reply(turn: Turn) -> Message:
