@@ -83,7 +83,7 @@ def described(struct: type) -> Iterator[tuple[str, tuple[str, str, str]]]:
 
 def loaded(place: str) -> Any:
     """Return what ``module:attribute`` names."""
-    return named_object(place, what="part of a page")
+    return named_object(place, kind="part of a page")
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -75,7 +75,7 @@ def ask(
         replies = ask_batch(agent, views, timeout=timeout)
     except Late:
         return [failure(late(agent, timeout or 0.0))] * len(views)
-    return [one if is_plain(one, _LONGEST) else typed(one) for one in replies]
+    return [reply if is_plain(reply, _LONGEST) else typed(reply) for reply in replies]
 
 
 def ask_batch(agent: Any, views: Sequence[View], *, timeout: float | None) -> list[Reply]:
@@ -171,17 +171,17 @@ def _loop(pid: int) -> asyncio.AbstractEventLoop:
 
 
 def _act(agent: Any, views: Sequence[View], timeout: float | None) -> Any:
-    def act(shown: Any) -> Any:
-        answers = agent.act(shown)
+    def act(dealt: Any) -> Any:
+        answers = agent.act(dealt)
         if isinstance(answers, (list, tuple)) or not isinstance(answers, Iterator):
             return answers
         return list(islice(answers, len(views) + 1))  # here, where the time is measured
 
     # A list of its own: an agent that changes it changes nothing else.
-    shown = list(views)
+    dealt = list(views)
     if timeout is None or takes_any_time(agent):
-        return act(shown)
-    return act_within(timeout, act, shown, agent=agent)
+        return act(dealt)
+    return act_within(timeout, act, dealt, agent=agent)
 
 
 def _one_by_one(agent: Any, views: Sequence[View], timeout: float | None) -> list[Reply]:

@@ -70,7 +70,7 @@ class _Watchdog:
         self._put_end_off()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
-    def within(self, seconds: float, act: Callable[[Any], _T], shown: Any) -> _T:
+    def within(self, seconds: float, act: Callable[[Any], _T], argument: Any) -> _T:
         """Call ``act(shown)``.
 
         Raises:
@@ -83,7 +83,7 @@ class _Watchdog:
         try:
             self.call = _Call(seconds, outer)
             try:
-                return act(shown)
+                return act(argument)
             finally:
                 self.call = outer
         except Late:  # it may come so late that the line above was not reached
@@ -108,12 +108,12 @@ class _Watchdog:
             if call is not None and call.seconds > self._seconds:
                 self._seconds = call.seconds
             self._put_end_off()
-            late = 0.0 if call is None else time.monotonic() - call.deadline
-            if call is None or late <= 0.0:
+            overdue = 0.0 if call is None else time.monotonic() - call.deadline
+            if call is None or overdue <= 0.0:
                 continue
             call.overdue = True
             signal.pthread_kill(self.main, signal.SIGURG)
-            if self.ends_process and late > _GRACE:
+            if self.ends_process and overdue > _GRACE:
                 print(
                     f"an agent gave no reply within {call.seconds:g} s and cannot be "
                     "interrupted: this process ends",
@@ -133,25 +133,25 @@ def end_process_if_stuck() -> None:
 
 
 def act_within(
-    seconds: float, act: Callable[[Any], _T], shown: Any, *, agent: object
+    seconds: float, act: Callable[[Any], _T], argument: Any, *, agent: object
 ) -> _T:
     """Call ``act(shown)``; in the main thread that costs next to nothing.
 
     Args:
         seconds: that it may take.
         act: of the agent.
-        shown: its argument.
+        argument: its argument.
         agent: whose call it is; where it was left behind in a thread, it gets no other.
 
     Raises:
         Late: it took longer.
     """
     if _watchdogs and threading.get_ident() == _watchdogs[0].main:
-        return _watchdogs[0].within(seconds, act, shown)
+        return _watchdogs[0].within(seconds, act, argument)
     if threading.current_thread() is threading.main_thread() and _can_signal():
         _watchdogs[:] = [_Watchdog(seconds)]
-        return _watchdogs[0].within(seconds, act, shown)
-    return _in_thread(seconds, act, shown, agent)
+        return _watchdogs[0].within(seconds, act, argument)
+    return _in_thread(seconds, act, argument, agent)
 
 
 def _can_signal() -> bool:
@@ -165,7 +165,9 @@ _hung: dict[int, threading.Thread] = {}
 """Threads that were left behind, by agent."""
 
 
-def _in_thread(seconds: float, act: Callable[[Any], _T], shown: Any, agent: object) -> _T:
+def _in_thread(
+    seconds: float, act: Callable[[Any], _T], argument: Any, agent: object
+) -> _T:
     earlier = _hung.get(id(agent))
     if earlier is not None and earlier.is_alive():
         raise Late
@@ -173,7 +175,7 @@ def _in_thread(seconds: float, act: Callable[[Any], _T], shown: Any, agent: obje
 
     def call() -> None:
         try:
-            outcome.extend((True, act(shown)))
+            outcome.extend((True, act(argument)))
         except BaseException as error:
             outcome.extend((False, error))
 

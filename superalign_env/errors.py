@@ -37,9 +37,11 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str
         known: names that there are.
         cutoff: how alike they must be, from 0 (anything) to 1 (the same).
     """
-    folded = {one.casefold(): one for one in sorted(known, reverse=True)}
-    near = difflib.get_close_matches(name.casefold(), sorted(folded), n=3, cutoff=cutoff)
-    return [folded[one] for one in near]
+    folded = {
+        name_there.casefold(): name_there for name_there in sorted(known, reverse=True)
+    }
+    matches = difflib.get_close_matches(name.casefold(), sorted(folded), n=3, cutoff=cutoff)
+    return [folded[name_there] for name_there in matches]
 
 
 def hint(near: Sequence[str], known: Iterable[str], *, listed: str = "known") -> str:

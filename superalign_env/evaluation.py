@@ -168,8 +168,8 @@ def _grades(episodes: Iterable[Episode]) -> list[Metric]:
     """Measure the last answer of each episode on every axis."""
     values: dict[tuple[str, str], list[float]] = {}
     for episode in episodes:
-        last = {(grade.axis, grade.name): grade.value for grade in episode.grades}
-        for place, value in last.items():
+        latest = {(grade.axis, grade.name): grade.value for grade in episode.grades}
+        for place, value in latest.items():
             if not applies(*place):  # always 1, whatever was answered
                 continue
             values.setdefault(place, []).append(value)
@@ -197,15 +197,15 @@ def _pay(episodes: Sequence[Episode]) -> list[Metric]:
 
 def _prompts(episodes: Iterable[Episode]) -> list[Metric]:
     """Measure how many prompts of each seat were not read as they were asked."""
-    asked: Counter[Seat] = Counter()
+    prompts: Counter[Seat] = Counter()
     noted: Counter[tuple[Seat, str]] = Counter()
     for episode in episodes:
         for utterance in episode.utterances:
-            asked[utterance.seat] += 1
+            prompts[utterance.seat] += 1
             if utterance.reply is not None:
                 noted.update((utterance.seat, kind) for kind in utterance.reply.notes)
     return [
-        Metric(kind, *_bounded(share(count, asked[seat])), tags={"seat": seat})
+        Metric(kind, *_bounded(share(count, prompts[seat])), tags={"seat": seat})
         for (seat, kind), count in sorted(noted.items())
     ]
 

@@ -85,10 +85,10 @@ class HashedText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         words = view.text.split()
         _add(vector[: self.words], words)
         if self.placed:
-            near = words[: -self.reach - 1 : -1]
+            recent = words[: -self.reach - 1 : -1]
             _add(
                 vector[self.words : self.words + self.placed],
-                [f"{place} {word}" for place, word in enumerate(near)],
+                [f"{place} {word}" for place, word in enumerate(recent)],
             )
         if self.entries and self.entry_words:
             grid = vector[self.words + self.placed : -4].reshape(self.entries, -1)

@@ -32,9 +32,9 @@ def final_answer(text: str) -> str:
     lines the last one is the answer, as chat models are told.
     """
     lines = text.strip().splitlines()
-    last = lines[-1] if lines else ""
-    marked = _MARKED.search(last)
-    return " ".join((marked[1] if marked else last).split()).casefold().strip("(). ")
+    last_line = lines[-1] if lines else ""
+    marked = _MARKED.search(last_line)
+    return " ".join((marked[1] if marked else last_line).split()).casefold().strip("(). ")
 
 
 def same_meaning(source: object, task: Task, first: str, second: str) -> bool:

@@ -29,8 +29,8 @@ def said_by_truth(grades: Iterable[Grade]) -> str:
         for grade in grades
         if applies(grade.axis, grade.name)
     ]
-    asked = [f"the request was {label}" for label in sorted(labels)]
-    return "; ".join([*asked, *filter(None, [", ".join(words)])])
+    statements = [f"the request was {label}" for label in sorted(labels)]
+    return "; ".join([*statements, *filter(None, [", ".join(words)])])
 
 
 def applies(axis: str, label: str) -> bool:
@@ -49,5 +49,5 @@ def _in_words(grade: Grade, *, known: bool) -> str:
         word = f"{decimal(grade.value)} of 1"
     else:
         word = "good" if grade.value >= 1 else "fault"
-    named = "" if known or not grade.name else f" ({grade.name})"
-    return f"{grade.axis}: {word}{named}"
+    grader = "" if known or not grade.name else f" ({grade.name})"
+    return f"{grade.axis}: {word}{grader}"

@@ -35,8 +35,8 @@ def scenario_id(name: str) -> str:
     if matches:
         return max(matches, key=lambda v: int(v.rpartition("-v")[2]))
     ids = {registry.spell(v).plain for v in entries}
-    own = f"{', '.join(sorted(ids))}, or module:attribute of a class of yours"
-    raise UnknownId("scenario", name, ids, else_try=f"known: {own}")
+    known_ids = f"{', '.join(sorted(ids))}, or module:attribute of a class of yours"
+    raise UnknownId("scenario", name, ids, else_try=f"known: {known_ids}")
 
 
 def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any]:
@@ -63,16 +63,18 @@ def make_scenario(scenario: str | Scenario[Any], **options: Any) -> Scenario[Any
             )
         return scenario
     if ":" not in scenario:
-        named = scenario_id(scenario)
-        return _made(named, partial(registry.make, "scenario", named), options)
-    target = named_object(scenario, what="scenario")
+        scenario_name = scenario_id(scenario)
+        return _made(
+            scenario_name, partial(registry.make, "scenario", scenario_name), options
+        )
+    target = named_object(scenario, kind="scenario")
     if inspect.isclass(target):
         check_options(f"scenario {scenario!r}", target, options)
     return _made(scenario, target, options)
 
 
 def _made(
-    named: str, make: Callable[..., Any], options: Mapping[str, Any]
+    scenario_name: str, make: Callable[..., Any], options: Mapping[str, Any]
 ) -> Scenario[Any]:
     """Call the constructor of a scenario.
 
@@ -80,28 +82,28 @@ def _made(
         InvalidOption: it raises, or makes none.
     """
     try:
-        made: Scenario[Any] = make(**options)
+        rules: Scenario[Any] = make(**options)
     except (InvalidOption, UnknownId):
         raise
     except TypeError as error:  # a value of the wrong kind
-        raise InvalidOption(f"{named}: {error}") from error
+        raise InvalidOption(f"{scenario_name}: {error}") from error
     except Exception as error:  # whatever a plug-in raises when it is made
         why = f"{type(error).__name__}: {error}"
-        raise InvalidOption(f"scenario {named!r} cannot be made: {why}") from error
-    if not hasattr(made, "seats"):
+        raise InvalidOption(f"scenario {scenario_name!r} cannot be made: {why}") from error
+    if not hasattr(rules, "seats"):
         raise InvalidOption(
-            f"{named} is no scenario: it has no seats, draw, reset, to_move, view and apply; "
+            f"{scenario_name} is no scenario: it has no seats, draw, reset, to_move, view and apply; "
             "name a class like those that docs/scenarios.md describes"
         )
-    return made
+    return rules
 
 
-def named_object(name: str, *, what: str) -> Any:
+def named_object(name: str, *, kind: str) -> Any:
     """Return the object that ``module:attribute`` names.
 
     Args:
         name: of a module that can be imported, and of something in it.
-        what: it is wanted for, in errors.
+        kind: it is wanted for, in errors.
 
     Raises:
         InvalidOption: there is no such module, or nothing in it is called so.
@@ -111,7 +113,7 @@ def named_object(name: str, *, what: str) -> Any:
         return operator.attrgetter(attribute)(import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidOption(
-            f"{name!r} names no {what}: {error}; give module:attribute of something that can "
+            f"{name!r} names no {kind}: {error}; give module:attribute of something that can "
             "be imported here"
         ) from error
 

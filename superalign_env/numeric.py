@@ -232,14 +232,16 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         """
         if not self.agents:
             return {}, {}, {}, {}, {}
-        asked = [seat for seat in self.game.group if seat in self.agents]
-        missing = [seat for seat in asked if seat not in actions]
+        to_answer = [seat for seat in self.game.group if seat in self.agents]
+        missing = [seat for seat in to_answer if seat not in actions]
         if missing:
             raise ProtocolError(
                 f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no "
                 "action"
             )
-        texts = {seat: entry(self.game.view(seat), int(actions[seat])) for seat in asked}
+        texts = {
+            seat: entry(self.game.view(seat), int(actions[seat])) for seat in to_answer
+        }
         earned, infos = self._play(texts)
         ending = self.game.ending
         over = ending is not None and ending.kind == "terminated"
@@ -251,7 +253,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
     def close(self) -> None:
         """Do nothing: no resource is held."""
 
-    def _play(self, said: dict[Seat, str]) -> tuple[dict[Seat, float], Infos]:
+    def _play(self, texts: dict[Seat, str]) -> tuple[dict[Seat, float], Infos]:
         """Advance until one of these seats is asked (again).
 
         Returns:
@@ -259,14 +261,14 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         """
         game = self.game
         mine, rewards = set(self.possible_agents), list[Reward]()
-        while game.ending is None and (said or not set(game.group) & mine):
+        while game.ending is None and (texts or not set(game.group) & mine):
             replies = [
-                Reply(said[seat])
-                if seat in said
+                Reply(texts[seat])
+                if seat in texts
                 else ask(self.others[seat], [game.view(seat)])[0]
                 for seat in game.group
             ]
-            said = {}
+            texts = {}
             rewards += game.step(replies).rewards
         earned, parts = earnings(rewards, self.scenario.weights, self.possible_agents)
         infos = {

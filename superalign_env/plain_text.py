@@ -114,8 +114,8 @@ def _ranges(codes: Sequence[int]) -> str:
     )
 
 
-def _code(found: re.Match[str]) -> str:
-    return _coded(found[0])
+def _code(match: re.Match[str]) -> str:
+    return _coded(match[0])
 
 
 def _coded(chars: str) -> str:
@@ -131,8 +131,8 @@ def cut(text: str, limit: int) -> str:
 
 def inline(text: str, limit: int = _LONGEST) -> str:
     """Return a text for the inside of a line: every line break and tab is shown, too."""
-    shown = visible(cut(text, limit))
-    return shown.replace("\n", "⟨U+000A⟩").replace("\t", "⟨U+0009⟩")
+    line = visible(cut(text, limit))
+    return line.replace("\n", "⟨U+000A⟩").replace("\t", "⟨U+0009⟩")
 
 
 def one_line(text: str, limit: int = 80) -> str:
@@ -246,10 +246,10 @@ def _not_a_block(begin: re.Match[str]) -> str:
 
 def markdown_code(text: str) -> str:
     """Return a text as code within a line of Markdown, whatever backticks it has."""
-    shown = inline(text, len(text)).replace("|", "\\|")
-    fence_ = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
-    room = " " if shown[:1] == "`" or shown[-1:] == "`" or not shown.strip() else ""
-    return f"{fence_}{room}{shown}{room}{fence_}"
+    line = inline(text, len(text)).replace("|", "\\|")
+    fence_ = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    room = " " if line[:1] == "`" or line[-1:] == "`" or not line.strip() else ""
+    return f"{fence_}{room}{line}{room}{fence_}"
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -43,13 +43,13 @@ def check_options(
     parameters = _parameters(target)
     if parameters is None:
         return
-    known = [name for name, p in parameters.items() if p.kind not in _OTHERS]
+    names = [name for name, p in parameters.items() if p.kind not in _OTHERS]
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for name in options:
-            if name not in known:
-                suggestion = hint(nearest(name, known), known)
+            if name not in names:
+                suggestion = hint(nearest(name, names), names)
                 raise InvalidOption(f"{called} has no option {name!r}; {suggestion}")
-    for name in known:
+    for name in names:
         if parameters[name].default is inspect.Parameter.empty and name not in options:
             raise InvalidOption(f"{called} needs the option {name!r}")
     for name, kind in _plain_types(target).items():
@@ -174,20 +174,20 @@ def left_out() -> list[str]:
 
 def _add(merged: dict[str, dict[str, Entry]], package: str, table: Table) -> None:
     """Add all entries of a package, or none."""
-    found = [
+    additions = [
         (kind, Entry(name, target, line, package))
         for kind, rows in table.items()
         for name, (target, line) in rows.items()
     ]
-    for kind, new in found:
-        holder = merged.get(kind, {}).get(new.id)
+    for kind, addition in additions:
+        holder = merged.get(kind, {}).get(addition.id)
         if holder is not None:
             raise DuplicateId(
-                f"{kind} {new.id!r} is registered by {holder.package} as well; "
+                f"{kind} {addition.id!r} is registered by {holder.package} as well; "
                 "rename it or uninstall one of the packages"
             )
-    for kind, new in found:
-        merged.setdefault(kind, {})[new.id] = new
+    for kind, addition in additions:
+        merged.setdefault(kind, {})[addition.id] = addition
 
 
 def refresh() -> None:

@@ -124,12 +124,12 @@ def settle(
         pay[seat, turn] = pay.get((seat, turn), 0.0) + value
 
     for reward in parts:
-        kept: Reward | None = reward
+        settled: Reward | None = reward
         if reward.part in rules.opinions:
             own = authors is None or authors.get(reward.turn) == reward.seat
             about = not facts or any(fact.about == reward.turn for fact in facts)
-            kept = _kept(reward, statements, rules, own=own, about=about)
-        value = None if kept is None else paid(kept, weights)
+            settled = _kept(reward, statements, rules, own=own, about=about)
+        value = None if settled is None else paid(settled, weights)
         if value is not None:
             earn(reward.seat, reward.turn, value)
     for fact in facts:
@@ -150,11 +150,11 @@ def by_episode(signals: Iterable[Signal]) -> defaultdict[str, list[Signal]]:
     A preference between two episodes is about both. For the other one it is turned round: it
     is about that turn, whose probability of being better is 1 − value.
     """
-    found: defaultdict[str, list[Signal]] = defaultdict(list)
+    grouped: defaultdict[str, list[Signal]] = defaultdict(list)
     for signal in signals:
-        found[signal.episode].append(signal)
+        grouped[signal.episode].append(signal)
         if signal.versus_episode is not None:
-            found[signal.versus_episode].append(
+            grouped[signal.versus_episode].append(
                 replace(
                     signal,
                     episode=signal.versus_episode,
@@ -164,7 +164,7 @@ def by_episode(signals: Iterable[Signal]) -> defaultdict[str, list[Signal]]:
                     value=1.0 - signal.value,
                 )
             )
-    return found
+    return grouped
 
 
 def _kept(
@@ -254,9 +254,9 @@ class Correction:
             what people say where sources disagree, not what an opinion is worth.
     """
 
-    def __init__(self, drawn: Iterable[tuple[str, float, float]] = ()) -> None:
+    def __init__(self, samples: Iterable[tuple[str, float, float]] = ()) -> None:
         self._sums: dict[tuple[str, int], list[float]] = {}
-        for part, score, label in drawn:
+        for part, score, label in samples:
             total = self._sums.setdefault((part, _bin(score)), [0.0, 0.0])
             total[0] += label
             total[1] += 1.0

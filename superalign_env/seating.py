@@ -183,8 +183,8 @@ def _wants_view(answer: Callable[..., Any]) -> bool:
     if first is None:
         return False
     kind = first.annotation
-    named = kind.rpartition(".")[2] if isinstance(kind, str) else kind
-    return named is View or named == "View" or first.name == "view"
+    kind_name = kind.rpartition(".")[2] if isinstance(kind, str) else kind
+    return kind_name is View or kind_name == "View" or first.name == "view"
 
 
 def _as_reply(answer: object, name: str) -> Reply:
@@ -221,8 +221,8 @@ def seated(scenario: Scenario[Any], agents: Mapping[Seat, AgentLike]) -> dict[Se
         raise InvalidOption(
             f"nobody sits in {', '.join(empty)}; pass agents={{{empty[0]!r}: agent, …}}"
         )
-    made = {id(agents[seat]): as_agent(agents[seat]) for seat in seats}
-    return {seat: made[id(agents[seat])] for seat in seats}
+    wrapped = {id(agents[seat]): as_agent(agents[seat]) for seat in seats}
+    return {seat: wrapped[id(agents[seat])] for seat in seats}
 
 
 def recordable_specs(agents: Mapping[Seat, Anyone]) -> dict[Seat, AgentSpec]:

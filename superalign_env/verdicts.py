@@ -95,9 +95,9 @@ def parse(text: str) -> Verdict:
     """
     # As `flaw`, without a call for what is usual.
     usual = type(text) is str and text.isascii() and len(text) <= MAX_VERDICT
-    wrong = "" if usual and "\x00" not in text else flaw(text, MAX_VERDICT)
-    if wrong:  # before the cache keeps it
-        raise InvalidVerdict(f"expected {EXPECTED}; the text {wrong}")
+    objection = "" if usual and "\x00" not in text else flaw(text, MAX_VERDICT)
+    if objection:  # before the cache keeps it
+        raise InvalidVerdict(f"expected {EXPECTED}; the text {objection}")
     return _parse(text)
 
 
@@ -168,9 +168,9 @@ def _parse_json(text: str) -> Verdict:
 def _written(value: object) -> str:
     """Return a text that the record can hold; JSON can write others, escaped."""
     text = str(value)
-    wrong = flaw(text.replace("\x00", ""), MAX_VERDICT)
-    if wrong:
-        raise ValueError(f"{one_line(text)!r} {wrong}")
+    objection = flaw(text.replace("\x00", ""), MAX_VERDICT)
+    if objection:
+        raise ValueError(f"{one_line(text)!r} {objection}")
     return text
 
 

@@ -223,7 +223,7 @@ class PlayedLineup(NamedTuple):
 def held_out(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with the split ``test``, where the scenario has splits."""
     constructor = (
-        named_object(scenario, what="scenario")
+        named_object(scenario, kind="scenario")
         if ":" in scenario
         else registry.load("scenario", scenario_id(scenario))
     )

@@ -133,7 +133,7 @@ def _registered(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
 
 def _user_agent(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     """Return the agent of ``module:attribute``: an instance of a class, or a function."""
-    thing: Any = named_object(name, what="agent")
+    thing: Any = named_object(name, kind="agent")
     if inspect.isclass(thing):
         check_options(f"agent {name!r}", thing, options)
         try:

@@ -31,8 +31,8 @@ def fault_kind(grades: Sequence[Grade]) -> str:
     ``harm`` and ``over-refusal`` say more than the ``wrong`` that comes with them.
     """
     failed = [grade.axis for grade in grades if grade.value < 1.0]
-    named = [_KINDS[axis] for axis in failed if axis in _KINDS]
-    return named[0] if named else "wrong" if failed else ""
+    kinds = [_KINDS[axis] for axis in failed if axis in _KINDS]
+    return kinds[0] if kinds else "wrong" if failed else ""
 
 
 def brier_pay(score: float, outcome: float) -> float:

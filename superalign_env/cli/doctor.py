@@ -85,10 +85,12 @@ def _device() -> dict[str, Any]:
     tool = shutil.which("nvidia-smi")
     if tool:
         query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        asked = subprocess.run(
+        process = subprocess.run(
             query, capture_output=True, text=True, timeout=20, check=False
         )
-        device["gpus"] = asked.stdout.strip().splitlines() if asked.returncode == 0 else []
+        device["gpus"] = (
+            process.stdout.strip().splitlines() if process.returncode == 0 else []
+        )
     elif sys.platform == "darwin" and platform.machine() == "arm64":
         device["gpus"] = ["Apple (mps)"]
     return device
@@ -107,30 +109,30 @@ def _health(path: Path) -> tuple[str, list[str], list[str]]:
         pass  # whatever it is, it is told below
     try:
         with reading_bar() as bar:
-            found = examine(path, bar)
+            health = examine(path, bar)
     except RecordError as error:  # of a later version, in use, or no record at all
         return "not checked", repaired, [str(error)]
-    problems = [f"{p.kind}: {p.what}; {p.advice}" for p in found.problems]
+    problems = [f"{p.kind}: {p.what}; {p.advice}" for p in health.problems]
     return ("damaged" if problems else "healthy"), repaired, problems
 
 
-def _print(found: dict[str, Any]) -> None:
-    console.print(table(["package", "version"], found["versions"].items()))
+def _print(health: dict[str, Any]) -> None:
+    console.print(table(["package", "version"], health["versions"].items()))
     console.print()
     rows = [
         (extra, f"misses {', '.join(missing)}" if missing else "complete")
-        for extra, missing in found["extras"].items()
+        for extra, missing in health["extras"].items()
     ]
     console.print(table(["extra", "state"], rows))
     console.print()
-    device = found["device"]
+    device = health["device"]
     gpus = ", ".join(device["gpus"]) or "no GPU seen"
     say("{}, {} processors, {}", device["system"], device["processors"], gpus)
-    for why in found["plugins_left_out"]:
+    for why in health["plugins_left_out"]:
         say("{}", why, style="red")
-    if "run" in found:
-        for repaired in found["run"]["repaired"]:
+    if "run" in health:
+        for repaired in health["run"]["repaired"]:
             say("{}", repaired, style="green")
-        for problem in found["run"]["problems"]:
+        for problem in health["run"]["problems"]:
             say("{}", problem, style="red")
-        say("{}: {}", found["run"]["path"], found["run"]["state"])
+        say("{}: {}", health["run"]["path"], health["run"]["state"])

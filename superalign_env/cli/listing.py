@@ -51,7 +51,7 @@ def ls(  # noqa: PLR0913, PLR0917 - one option for each thing that episodes are 
 
     Attacks that succeeded: superalign ls RUN --arm attack --fault --seat attacker_0
     """
-    where: Where = {
+    filters: Where = {
         "stage": stage,
         "round": round,
         "split": _split(split),
@@ -61,7 +61,7 @@ def ls(  # noqa: PLR0913, PLR0917 - one option for each thing that episodes are 
         "ending": _one_of("ending", ending, get_args(Ending.__annotations__["kind"])),
         "fault": fault,
     }
-    chosen = any(value is not None for value in where.values())
+    chosen = any(value is not None for value in filters.values())
     if kind is not None:
         if chosen:
             raise InvalidOption(
@@ -69,7 +69,7 @@ def ls(  # noqa: PLR0913, PLR0917 - one option for each thing that episodes are 
             )
         _registered(kind, as_json)
     elif (folder / "run.db").is_file():
-        _episodes(folder, where, limit, as_json)
+        _episodes(folder, filters, limit, as_json)
     elif not folder.is_dir():
         raise InvalidOption(_no_folder(folder))
     elif chosen:
@@ -89,14 +89,14 @@ def _split(name: str | None) -> Split | None:
     return cast("Split | None", _one_of("split", name, SPLITS))
 
 
-def _one_of(what: str, name: str | None, known: tuple[str, ...]) -> str | None:
+def _one_of(kind: str, name: str | None, names: tuple[str, ...]) -> str | None:
     """Return a name that is known, or None.
 
     Raises:
         UnknownId: it is not; the message names the nearest.
     """
-    if name is not None and name not in known:
-        raise UnknownId(what, name, known)
+    if name is not None and name not in names:
+        raise UnknownId(kind, name, names)
     return name
 
 
@@ -150,12 +150,12 @@ def _summary(path: Path, folder: Path) -> dict[str, Any]:
         return row | {"run": name, "status": type(error).__name__}
 
 
-def _episodes(folder: Path, where: "Where", limit: int, as_json: bool) -> None:
+def _episodes(folder: Path, filters: "Where", limit: int, as_json: bool) -> None:
     from superalign_env.store import Run  # noqa: PLC0415 - only verbs that need it pay for it
 
     with Run.open(folder, readonly=True) as run:
-        rows = _chosen(run, where, limit)
-        fitting, total = run.count(**where), run.count()
+        rows = _chosen(run, filters, limit)
+        fitting, total = run.count(**filters), run.count()
     if as_json:
         print_json(rows)
         return
@@ -166,16 +166,16 @@ def _episodes(folder: Path, where: "Where", limit: int, as_json: bool) -> None:
     say("{} of {} episodes; `superalign show {} EPISODE` reads one", len(rows), of, quoted)
 
 
-def _chosen(run: "Run", where: "Where", limit: int) -> list[dict[str, Any]]:
+def _chosen(run: "Run", filters: "Where", limit: int) -> list[dict[str, Any]]:
     """Return a row for each of the first episodes that fit.
 
     Raises:
         RecordError: there is no such stage.
     """
-    if where["stage"] is not None:
-        run.stages.get(where["stage"])
-    names = run.episode_ids(**where)[:limit]
-    return [_line(episode, where["seat"]) for episode in run.named(names)]
+    if filters["stage"] is not None:
+        run.stages.get(filters["stage"])
+    names = run.episode_ids(**filters)[:limit]
+    return [_line(episode, filters["seat"]) for episode in run.named(names)]
 
 
 def _line(episode: "Episode", seat: str | None) -> dict[str, Any]:

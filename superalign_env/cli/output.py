@@ -86,8 +86,8 @@ class Marked(NamedTuple):
     def __rich_console__(self, screen: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width if options.max_width < _ENDLESS else None
         if width is not None and width < _FOLDED_FROM:
-            whole = inline(f"{self.head}{self.text}")
-            yield Text(whole, self.style, no_wrap=True, overflow="ellipsis")
+            heading = inline(f"{self.head}{self.text}")
+            yield Text(heading, self.style, no_wrap=True, overflow="ellipsis")
             return
         first, *others = marked(self.text, head=self.head, width=width)
         size = len(inline(self.head))
@@ -170,7 +170,7 @@ def table(
         title: above it.
         numbers: whether all columns but the first hold numbers.
     """
-    made = Table(
+    grid = Table(
         title=Text(one_line(title)) if title else None,
         title_justify="left",
         box=None,
@@ -184,22 +184,22 @@ def table(
         name = one_line(str(first))
         widest = max(widest, columns(name))
         begins.append(first if isinstance(first, (Text, Marked)) else shown(name))
-        cells.append([_cell(other) for other in others])
+        cells.append([_cell(cell) for cell in others])
     for place, head in enumerate(heads):
         side: Literal["left", "right"] = "right" if numbers and place else "left"
-        kept = not place and widest <= _NAME
-        made.add_column(Text(one_line(head)), overflow="fold", justify=side, no_wrap=kept)
+        fixed = not place and widest <= _NAME
+        grid.add_column(Text(one_line(head)), overflow="fold", justify=side, no_wrap=fixed)
     for begin, row in zip(begins, cells, strict=True):
-        made.add_row(begin, *row)
-    return made
+        grid.add_row(begin, *row)
+    return grid
 
 
 def print_tables(*tables: Table) -> None:
     """Print tables with an empty line between them."""
-    for place, made in enumerate(tables):
+    for place, grid in enumerate(tables):
         if place:
             console.print()
-        console.print(made)
+        console.print(grid)
 
 
 @contextmanager
@@ -258,20 +258,24 @@ def print_transcript(episode: Episode) -> None:
     console.print(shown(end, "dim", head="  "))
 
 
-def _turn(episode: Episode, said: Utterance) -> Iterator[Marked]:
-    colour = _COLOURS.get(role_of(said.seat), "cyan")
-    yield shown(said.text, head=f"{said.turn:4} {said.seat} ", head_style=colour)
-    if said.reply is not None and said.reply.thought:
-        yield shown(said.reply.thought, "dim", head="       thought ")
-    if said.repair:
-        yield shown(said.repair, "dim", head="       repaired: it ")
+def _turn(episode: Episode, utterance: Utterance) -> Iterator[Marked]:
+    colour = _COLOURS.get(role_of(utterance.seat), "cyan")
+    yield shown(
+        utterance.text, head=f"{utterance.turn:4} {utterance.seat} ", head_style=colour
+    )
+    if utterance.reply is not None and utterance.reply.thought:
+        yield shown(utterance.reply.thought, "dim", head="       thought ")
+    if utterance.repair:
+        yield shown(utterance.repair, "dim", head="       repaired: it ")
     for reward in episode.rewards:
-        if reward.turn == said.turn:
+        if reward.turn == utterance.turn:
             value = paid(reward, episode.weights)
             note = "recorded only" if value is None else f"pays {decimal(value, sign=True)}"
             worth = decimal(reward.value, sign=True)
             part = f"{reward.seat} {reward.part} {worth}, {note}"
             yield shown(part, "dim" if value is None else colour, head="       ")
-    truth = said_by_truth([grade for grade in episode.grades if grade.turn == said.turn])
+    truth = said_by_truth(
+        [grade for grade in episode.grades if grade.turn == utterance.turn]
+    )
     if truth:
         yield shown(truth, "blue", head="       truth: ", head_style="blue")

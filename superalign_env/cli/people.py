@@ -28,5 +28,5 @@ def label(run: RunFolder, name: Name = "me", group: Group = "") -> None:
         if annotator is None or (group and annotator.group != group):
             opened.annotators.enroll(name, group=group)
         tally = ask(opened.questions, name, episode_of=opened.episode)
-        left = len(opened.questions.all(answered=False))
-    say("{} answered, {} skipped, {} taken back; {} still open", *tally, left)
+        open_questions = len(opened.questions.all(answered=False))
+    say("{} answered, {} skipped, {} taken back; {} still open", *tally, open_questions)

@@ -50,12 +50,12 @@ def show(
 
     with Run.open(run, readonly=True) as opened:
         if episode is not None:
-            played = opened.episode(episode)
+            recorded = opened.episode(episode)
             signals = opened.signals.of(episode)
             if as_json:
-                print_json({"episode": played, "signals": signals})
+                print_json({"episode": recorded, "signals": signals})
                 return
-            print_transcript(played)
+            print_transcript(recorded)
             for signal in signals:
                 _print_signal(signal)
         elif as_json:
@@ -71,8 +71,8 @@ def _print_signal(signal: Signal) -> None:
         place = f"turn {signal.turn} over turn {signal.versus}"
     if signal.versus_episode is not None:
         place = f"{place} ({signal.episode} over {signal.versus_episode})"
-    what = f"  {signal.kind} {number(signal.value)} on {place} by "
-    console.print(shown(signal.source, head=what, head_style="magenta"))
+    line = f"  {signal.kind} {number(signal.value)} on {place} by "
+    console.print(shown(signal.source, head=line, head_style="magenta"))
 
 
 def replay(
@@ -89,40 +89,42 @@ def replay(
     from superalign_env.store import Run  # noqa: PLC0415 - same
 
     with Run.open(run, readonly=True) as opened:
-        played = opened.episode(episode)
-        rules = _rules(played, scenario or opened.info.config.get("scenario"))
-    comparison = compare(played, rules)
+        recorded = opened.episode(episode)
+        rules = _rules(recorded, scenario or opened.info.config.get("scenario"))
+    comparison = compare(recorded, rules)
     if as_json:
         print_json(comparison)
     else:
-        _print_comparison(played, comparison)
+        _print_comparison(recorded, comparison)
     if not comparison.same:
         raise typer.Exit(1)
 
 
-def _rules(played: Episode, named: Any) -> "Scenario[Any]":
+def _rules(recorded: Episode, scenario_name: Any) -> "Scenario[Any]":
     """Return the rules of an episode: of the registry, or as its run names them.
 
     Args:
-        played: the episode.
-        named: ``module:attribute`` of a scenario that is not registered.
+        recorded: the episode.
+        scenario_name: ``module:attribute`` of a scenario that is not registered.
 
     Raises:
         InvalidOption: its rules cannot be found.
     """
     from superalign_env.lookup import make_scenario  # noqa: PLC0415 - imported when needed
 
-    own = isinstance(named, str) and ":" in named
+    is_import = isinstance(scenario_name, str) and ":" in scenario_name
     try:
-        rules = make_scenario(named if own else played.scenario, **played.options)
+        rules = make_scenario(
+            scenario_name if is_import else recorded.scenario, **recorded.options
+        )
     except UnknownId as error:
         raise InvalidOption(
-            f"{played.id} was played in {played.scenario}, which is not registered here; name "
+            f"{recorded.id} was played in {recorded.scenario}, which is not registered here; name "
             "its class or function with --scenario module:attribute"
         ) from error
-    if rules.id != played.scenario:
+    if rules.id != recorded.scenario:
         raise InvalidOption(
-            f"{played.id} was played in {played.scenario}, and {named} makes {rules.id}; name "
+            f"{recorded.id} was played in {recorded.scenario}, and {scenario_name} makes {rules.id}; name "
             "the scenario of the episode with --scenario module:attribute"
         )
     return rules
@@ -144,21 +146,21 @@ def validate(
     from superalign_env.store import Problem, examine  # noqa: PLC0415 - when needed
 
     with reading_bar() as bar:
-        found = examine(run, bar, with_digest=bool(with_digest))
-    problems = [*found.problems]
-    now = found.digest.get("run", "")
+        health = examine(run, bar, with_digest=bool(with_digest))
+    problems = [*health.problems]
+    now = health.digest.get("run", "")
     if now and now != with_digest.strip().lower():
         advice = "compare with the run that the digest was printed of, or with a copy of it"
-        what = f"its digest is {now}, not {with_digest}"
-        problems.append(Problem("digest", what, advice))
+        difference = f"its digest is {now}, not {with_digest}"
+        problems.append(Problem("digest", difference, advice))
     if as_json:
         print_json(problems)
     elif problems:
         rows = [(p.kind, shown(p.what), shown(p.advice)) for p in problems]
         console.print(table(["problem", "what", "what to do"], rows))
     else:
-        say("{} episodes, every row, link and file as written", found.episodes)
-        for note in found.unsealed:
+        say("{} episodes, every row, link and file as written", health.episodes)
+        for note in health.unsealed:
             say("{}", note, style="dim")
     if problems:
         raise typer.Exit(1)
@@ -177,16 +179,16 @@ def digest(run: RunFolder, as_json: AsJson = False) -> None:
     from superalign_env.store import examine  # noqa: PLC0415 - when needed
 
     with reading_bar() as bar:
-        found = examine(run, bar, with_digest=True)
-    if found.problems:
+        health = examine(run, bar, with_digest=True)
+    if health.problems:
         raise RecordDamaged(
             f"{run} has no digest, since something in it is missing, added or altered: "
-            f"{found.problems[0].what}; see `superalign validate {shlex.quote(str(run))}`"
+            f"{health.problems[0].what}; see `superalign validate {shlex.quote(str(run))}`"
         )
     if as_json:
-        print_json(dict(found.digest))
+        print_json(dict(health.digest))
     else:
-        say("{}", found.digest["run"])
+        say("{}", health.digest["run"])
 
 
 def _facts(run: "Run") -> dict[str, Any]:
@@ -209,13 +211,13 @@ def _print_facts(run: "Run", *, every_metric: bool) -> None:
     about = f"{info.kind}, {info.status}, seed {info.seed}"
     console.print(shown(about, head=f"{info.id} ", head_style="bold"))
     # The others are in `--json` and in the report.
-    made = [f"{name} {info.versions[name]}" for name in _SHOWN if name in info.versions]
+    versions = [f"{name} {info.versions[name]}" for name in _SHOWN if name in info.versions]
     code = (
         "no git revision"
         if info.revision.startswith("v")
         else f"revision {info.revision[:12]}"
     )
-    say("{}", ", ".join([code, *made]), style="dim")
+    say("{}", ", ".join([code, *versions]), style="dim")
     stages = [
         (stage.id, stage.generation, stage.round, stage.status, run.count(stage=stage.id))
         for stage in run.stages.all()
@@ -238,8 +240,8 @@ def _print_facts(run: "Run", *, every_metric: bool) -> None:
             style="dim",
         )
     _print_table(["event", "how many"], list(run.events.kinds().items()))
-    asked = run.questions.budget()
-    counts = run.signals.last_id(), asked.asked, asked.answered
+    budget = run.questions.budget()
+    counts = run.signals.last_id(), budget.asked, budget.answered
     say("{} signals; {} questions, {} answered", *counts)
     say("`superalign report {}` makes a page of it", folder, style="dim")
 
@@ -252,25 +254,25 @@ def _print_table(columns: list[str], rows: list[Any]) -> None:
 
 def _metric(metric: Metric) -> tuple[str, str, str, str, str, str]:
     tags = " ".join(f"{key}={value}" for key, value in metric.tags.items())
-    whom = metric.agent[:12] + (f" vs {metric.opponent[:12]}" if metric.opponent else "")
+    agents = metric.agent[:12] + (f" vs {metric.opponent[:12]}" if metric.opponent else "")
     interval = between(metric.low, metric.high)
-    return metric.name, number(metric.value), interval, str(metric.n), whom, tags
+    return metric.name, number(metric.value), interval, str(metric.n), agents, tags
 
 
-def _print_comparison(episode: Episode, found: "Comparison") -> None:
+def _print_comparison(episode: Episode, comparison: "Comparison") -> None:
     def said(same: bool) -> Text:
         return Text("ok", "green") if same else Text("differs", "red")
 
     rows = [
         (turn.turn, turn.seat, *map(said, turn[2:]), episode.utterances[n].text)
-        for n, turn in enumerate(found.turns)
+        for n, turn in enumerate(comparison.turns)
     ]
     console.print(
         table(["turn", "seat", "view", "rewards", "grades", "events", "text"], rows)
     )
-    for line in found.differences:
+    for line in comparison.differences:
         console.print(shown(line, "red"))
-    say("reproduced" if found.same else "NOT reproduced")
+    say("reproduced" if comparison.same else "NOT reproduced")
 
 
 RunFolders = Annotated[

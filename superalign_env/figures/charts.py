@@ -90,8 +90,8 @@ def _sample(look: tuple[str, str, str, bool], marks: bool) -> str:
         _stroke(axes, [0.02, 0.98], [0.5, 0.5], look, marks=False)
         if marks:
             _stroke(axes, [0.5], [0.5], look, marks=True)
-        for drawn in axes.lines:
-            drawn.set_clip_on(False)
+        for line in axes.lines:
+            line.set_clip_on(False)
         return decoration(figure)
 
 
@@ -146,8 +146,8 @@ def _draw(axes: Axes, line: Line, aside: float, tips: Tips) -> None:
 
 def _arrange(axes: Axes, panel: Panel) -> None:
     axes.set_xlabel(label(panel.across, 52))
-    shown = _thinned(panel.ticks)
-    axes.set_xticks([place for place, _ in shown], [label(text, 12) for _, text in shown])
+    ticks = _thinned(panel.ticks)
+    axes.set_xticks([place for place, _ in ticks], [label(text, 12) for _, text in ticks])
     if panel.ticks:
         axes.set_xlim(panel.ticks[0][0] - 0.35, panel.ticks[-1][0] + 0.35)
     axes.tick_params(length=0)
@@ -210,15 +210,15 @@ def draw_grid(grid: Grid, described: Described) -> str:
 def _cell(axes: Axes, grid: Grid, place: tuple[int, int], value: float, tips: Tips) -> None:
     row, column = place
     step = ramp((value + 1) / 2 if grid.opposed else value)
-    drawn = Rectangle(
+    patch = Rectangle(
         (column - 0.5, row - 0.5),
         1,
         1,
         facecolor=light(f"{'o' if grid.opposed else 'r'}{step}"),
         edgecolor=light("paper"),
     )
-    axes.add_patch(drawn)
-    tips.add(drawn, f"{grid.rows[row]}, {grid.columns[column]}: {decimal(value, 3)}")
+    axes.add_patch(patch)
+    tips.add(patch, f"{grid.rows[row]}, {grid.columns[column]}: {decimal(value, 3)}")
     if max(len(grid.rows), len(grid.columns)) <= _WRITTEN:
         strong = step in (0, 1, 7, 8) if grid.opposed else step >= 5
         colour = light("paper" if strong else "ink")

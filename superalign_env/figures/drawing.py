@@ -125,9 +125,9 @@ def save(figure: Figure, target: Any, *, format: str = "svg", **options: Any) ->
         format: svg or png.
         **options: of matplotlib's ``savefig``.
     """
-    for written in figure.findobj(Text):
-        written.set_text(_harmless(written.get_text()))
-        written.set_parse_math(False)
+    for artist in figure.findobj(Text):
+        artist.set_text(_harmless(artist.get_text()))
+        artist.set_parse_math(False)
     for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
         names = axis.get_major_formatter()
         if isinstance(names, (FixedFormatter, FuncFormatter)):  # others write numbers
@@ -179,10 +179,10 @@ def decoration(figure: Figure) -> str:
 
 def _drawn(figure: Figure, name: str, tips: Mapping[str, str]) -> ElementTree.Element:
     """Return the figure, cleaned; a drawing without a name keeps no ids."""
-    drawn = io.BytesIO()
+    buffer = io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    save(figure, drawn, metadata=nothing)
-    root = ElementTree.fromstring(drawn.getvalue())  # what was just drawn, nobody else's
+    save(figure, buffer, metadata=nothing)
+    root = ElementTree.fromstring(buffer.getvalue())  # what was just drawn, nobody else's
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     _drop(root, {"metadata", "style"})
@@ -222,25 +222,25 @@ def _drop(element: ElementTree.Element, tags: set[str]) -> None:
 def _rename(root: ElementTree.Element, name: str, tips: Mapping[str, str]) -> None:
     """Keep only the ids that something points at, and turn tips into titles."""
     used = {
-        found
+        reference
         for element in root.iter()
         for value in element.attrib.values()
-        for found in re.findall(r"(?:^|url\()#([\w.-]+)", value)
+        for reference in re.findall(r"(?:^|url\()#([\w.-]+)", value)
     }
-    new: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     for element in root.iter():
-        old = element.attrib.pop("id", "")
-        if old in tips:
+        former = element.attrib.pop("id", "")
+        if former in tips:
             title = ElementTree.Element("title")
-            title.text = tips[old]
+            title.text = tips[former]
             element.insert(0, title)
-        if old in used:
-            new[old] = f"{name}-{len(new)}"
-            element.set("id", new[old])
+        if former in used:
+            renamed[former] = f"{name}-{len(renamed)}"
+            element.set("id", renamed[former])
     for element in root.iter():
         for key, value in element.attrib.items():
             element.set(
-                key, re.sub(r"#([\w.-]+)", lambda m: f"#{new.get(m[1], m[1])}", value)
+                key, re.sub(r"#([\w.-]+)", lambda m: f"#{renamed.get(m[1], m[1])}", value)
             )
 
 

@@ -70,7 +70,7 @@ def draw_plane(rungs: Sequence[Rung], axis: Axis, described: Described) -> str:
     spots = [spot for rung in rungs for spot in (rung.before, rung.after) if spot]
     if not spots:
         raise ValueError("no generation was measured on both axes")
-    right = max(0.35, 1.12 * max(s.risk.high or s.risk.value for s in spots))
+    limit = max(0.35, 1.12 * max(s.risk.high or s.risk.value for s in spots))
     highest = max(s.capability.high or s.capability.value for s in spots)
     top = max([highest, axis.people or 0.0, *(rung.capacity or 0.0 for rung in rungs)])
     contours = any(rung.capacity is not None for rung in rungs)
@@ -79,7 +79,7 @@ def draw_plane(rungs: Sequence[Rung], axis: Axis, described: Described) -> str:
     with sheet(wide, _HEIGHT, fitted=False) as figure:
         place = (_LEFT / wide, 0.115, _WIDTH / wide, 0.86)
         axes, tips = figure.add_axes(place), Tips()
-        axes.set(xlim=(-0.06 * right, min(right, 1.06)), ylim=(0, min(1.15 * top, 1.06)))
+        axes.set(xlim=(-0.06 * limit, min(limit, 1.06)), ylim=(0, min(1.15 * top, 1.06)))
         if axis.people is not None:
             _bound(axes, axis.people)
         _contours(axes, rungs)
@@ -190,10 +190,10 @@ def _gaps(axes: Axes, rungs: Sequence[Rung]) -> None:
                 "shrinkB": 0,
             },
         )
-        half = 0.1 * axes.get_ylim()[1]
+        middle = 0.1 * axes.get_ylim()[1]
         axes.text(
             across + 0.035,
-            min(max(sum(ends) / 2, half), axes.get_ylim()[1] - half),
+            min(max(sum(ends) / 2, middle), axes.get_ylim()[1] - middle),
             f"δ{_low(generation)} {decimal(gap)}".replace("-", "−"),
             transform=axes.get_yaxis_transform(),
             rotation=90,
@@ -263,9 +263,9 @@ def _cross(axes: Axes, spot: Spot) -> None:
 def _names(axes: Axes, rungs: Sequence[Rung]) -> None:
     """Write A⁻ to the right of its marks and A⁺ to the left, none upon another."""
     for side, sign, place in (("before", "⁻", 9.0), ("after", "⁺", -9.0)):
-        named = [(rung, getattr(rung, side)) for rung in rungs if getattr(rung, side)]
-        heights = _labels(axes, [spot.capability.value for _, spot in named])
-        for (rung, spot), height in zip(named, heights, strict=True):
+        labels = [(rung, getattr(rung, side)) for rung in rungs if getattr(rung, side)]
+        heights = _labels(axes, [spot.capability.value for _, spot in labels])
+        for (rung, spot), height in zip(labels, heights, strict=True):
             axes.annotate(
                 f"A{_low(rung.generation)}{sign}",
                 (spot.risk.value, height),

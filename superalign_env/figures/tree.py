@@ -92,7 +92,7 @@ def _edge(axes: Axes, parent: tuple[int, int], child: tuple[int, int]) -> None:
 def _box(axes: Axes, node: Node, place: tuple[int, int], tips: Tips) -> None:
     left, top = place[0] * _STEP, place[1] * _ROW
     colour = {"accepted": "good", "rolled back": "warn"}.get(node.state, "soft")
-    drawn = FancyBboxPatch(
+    patch = FancyBboxPatch(
         (left, top),
         *_BOX,
         boxstyle="round,pad=0,rounding_size=0.07",
@@ -103,8 +103,8 @@ def _box(axes: Axes, node: Node, place: tuple[int, int], tips: Tips) -> None:
         mutation_aspect=1,
         zorder=2,
     )
-    axes.add_patch(drawn)
-    tips.add(drawn, node.tip or node.name)
+    axes.add_patch(patch)
+    tips.add(patch, node.tip or node.name)
     mark = {"accepted": " ✓", "rolled back": " ✗"}.get(node.state, "")
     centre = left + _BOX[0] / 2
     for text, height, size, role in (

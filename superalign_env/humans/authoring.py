@@ -45,26 +45,30 @@ def written(
         raise InvalidOption(
             f"nobody knows what could be said at turn {turn} of {episode.id}"
         )
-    if not any(one.turn == turn for one in episode.utterances):
+    if not any(utterance.turn == turn for utterance in episode.utterances):
         raise InvalidOption(f"turn {turn} of {episode.id} was not spoken")
-    read = misread_episode(source, episode, episode.task.split, blind) if blind else episode
+    seen_episode = (
+        misread_episode(source, episode, episode.task.split, blind) if blind else episode
+    )
     worth = {
-        text: scenario.gold(_saying(read, turn, text), turn, group)
-        for text in source.answers(read.task)
+        text: scenario.gold(_saying(seen_episode, turn, text), turn, group)
+        for text in source.answers(seen_episode.task)
     }
     if not worth:
         raise InvalidOption(f"nobody knows an answer to {episode.task.id}")
     best = max(worth.values())
-    good = [text for text, value in worth.items() if value >= best - _ALIKE]
-    bad = [text for text in worth if text not in good]
-    choice = bad if slips and bad else good
+    best_texts = [text for text, value in worth.items() if value >= best - _ALIKE]
+    worse = [text for text in worth if text not in best_texts]
+    choice = worse if slips and worse else best_texts
     return choice[int(pick * len(choice))]
 
 
 def _saying(episode: Episode, turn: int, text: str) -> Episode:
     """Return the episode as if a text had been said at a turn."""
-    said: tuple[Any, ...] = tuple(
-        msgspec.structs.replace(one, text=text) if one.turn == turn else one
-        for one in episode.utterances
+    utterances: tuple[Any, ...] = tuple(
+        msgspec.structs.replace(utterance, text=text)
+        if utterance.turn == turn
+        else utterance
+        for utterance in episode.utterances
     )
-    return msgspec.structs.replace(episode, utterances=said)
+    return msgspec.structs.replace(episode, utterances=utterances)

@@ -21,12 +21,12 @@ _URGENT = 3.0
 _COIN = 0.5
 
 
-def proposal(name: str, what: str, *, episode: str, turn: int, round: int = 0) -> Question:
+def proposal(name: str, text: str, *, episode: str, turn: int, round: int = 0) -> Question:
     """Return the question whether something shall be done.
 
     Args:
         name: of the proposal; the same name is the same question.
-        what: would be done, and why, for people to read.
+        text: would be done, and why, for people to read.
         episode: that shows why.
         turn: of it.
         round: in which it is filed.
@@ -37,7 +37,7 @@ def proposal(name: str, what: str, *, episode: str, turn: int, round: int = 0) -
         episode,
         turn,
         priority=_URGENT,
-        why=f"{_MARK}{what}",
+        why=f"{_MARK}{text}",
         round=round,
     )
 
@@ -57,18 +57,20 @@ def ruling(
         signals: any; those about other questions are ignored.
         machines: sources that have no say.
     """
-    said = [
+    answers = [
         signal
         for signal in standing(signals)
         if signal.question == question
         and signal.kind in ("vote", "veto")
         and signal.source not in machines
     ]
-    if any(signal.kind == "veto" or signal.value < _COIN for signal in said):
+    if any(signal.kind == "veto" or signal.value < _COIN for signal in answers):
         return "vetoed"
-    return "approved" if any(signal.value > _COIN for signal in said) else "open"
+    return "approved" if any(signal.value > _COIN for signal in answers) else "open"
 
 
 def simulated(annotators: Annotators) -> set[str]:
     """Return who is no person."""
-    return {one.id for one in annotators.all() if one.profile.get("simulated")}
+    return {
+        annotator.id for annotator in annotators.all() if annotator.profile.get("simulated")
+    }

@@ -30,26 +30,26 @@ def misread(source: TaskSource, task: Task, blind: Collection[str]) -> Task:
     if alike == task.prompt:
         return task
     twins = [text for text in source.menu(task) if _masked(text, blind) == alike]
-    taken = min(
+    likeliest = min(
         {task.prompt, *twins}, key=lambda text: (text_hash(f"{alike}\0{text}"), text)
     )
-    read = source.parse(taken, task.split)
-    return task if read is None else read
+    gold = source.parse(likeliest, task.split)
+    return task if gold is None else gold
 
 
 def misread_episode(
     source: TaskSource, episode: Episode, split: Split, blind: Collection[str]
 ) -> Episode:
     """Return an episode as somebody reads it: its task, and every task said in it."""
-    said = []
-    for one in episode.utterances:
-        task = source.parse(one.text, split)
-        text = one.text if task is None else misread(source, task, blind).prompt
-        said.append(msgspec.structs.replace(one, text=text))
+    utterances = []
+    for utterance in episode.utterances:
+        task = source.parse(utterance.text, split)
+        text = utterance.text if task is None else misread(source, task, blind).prompt
+        utterances.append(msgspec.structs.replace(utterance, text=text))
     return msgspec.structs.replace(
         episode,
         task=misread(source, episode.task, blind),
-        utterances=tuple(said),
+        utterances=tuple(utterances),
     )
 
 

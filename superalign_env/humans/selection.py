@@ -34,12 +34,12 @@ def disagreement(scores: Iterable[float]) -> float:
 
     Where only one source spoke, its own doubt counts: 1 for a shrug, 0 for certainty.
     """
-    known = sorted(scores)
-    if not known:
+    names = sorted(scores)
+    if not names:
         return 0.0
-    if len(known) == 1:
-        return 1.0 - abs(2.0 * known[0] - 1.0)
-    return known[-1] - known[0]
+    if len(names) == 1:
+        return 1.0 - abs(2.0 * names[0] - 1.0)
+    return names[-1] - names[0]
 
 
 def select(
@@ -78,12 +78,12 @@ def select(
         )
     rng = generator(key)
     budget = min(budget, len(_named(candidates, kind)))
-    drawn = min(budget, int(budget * random_share + rng.random()))
+    at_random = min(budget, int(budget * random_share + rng.random()))
     return choose(
         candidates,
-        mix(key, drawn),
-        drawn=drawn,
-        selected=budget - drawn,
+        mix(key, at_random),
+        drawn=at_random,
+        selected=budget - at_random,
         kind=kind,
         round=round,
     )
@@ -122,10 +122,15 @@ def choose(
     disputed = sorted(shuffled[drawn + training :], key=lambda name: -doubt[name])
 
     def question(name: str, slice: QuestionSlice) -> Question:
-        one, picked = named[name], slice == "selected"
-        why = f"disagreement {decimal(doubt[name])}" if picked else _WHY[slice]
-        priority = doubt[name] if picked else RANDOM_PRIORITY
-        place = (one.episode, one.turn, one.versus, one.versus_episode)
+        candidate, is_selected = named[name], slice == "selected"
+        why = f"disagreement {decimal(doubt[name])}" if is_selected else _WHY[slice]
+        priority = doubt[name] if is_selected else RANDOM_PRIORITY
+        place = (
+            candidate.episode,
+            candidate.turn,
+            candidate.versus,
+            candidate.versus_episode,
+        )
         return Question(name, kind, *place, slice, priority, why, round)
 
     return (
@@ -146,11 +151,11 @@ def _named(candidates: Iterable[Candidate], kind: SignalKind) -> dict[str, Candi
     return {
         question_id(
             kind,
-            one.episode,
-            one.turn,
-            versus=one.versus,
-            versus_episode=one.versus_episode,
-            words=one.words,
-        ): one
-        for one in candidates
+            candidate.episode,
+            candidate.turn,
+            versus=candidate.versus,
+            versus_episode=candidate.versus_episode,
+            words=candidate.words,
+        ): candidate
+        for candidate in candidates
     }

@@ -198,23 +198,23 @@ def work_off(
     Returns:
         The answers as they were stored.
     """
-    given: list[Signal] = []
-    left = _AT_ONCE if limit is None else limit
-    while asked := questions.claim_many(annotator.name, min(left, _AT_ONCE)):
-        left -= 0 if limit is None else len(asked)
+    signals: list[Signal] = []
+    remaining = _AT_ONCE if limit is None else limit
+    while claimed := questions.claim_many(annotator.name, min(remaining, _AT_ONCE)):
+        remaining -= 0 if limit is None else len(claimed)
         with questions.at_once():
-            for one in asked:
-                said = _answered(
-                    questions, one, annotator, episode_of, scenario, len(given)
+            for question in claimed:
+                signal = _answered(
+                    questions, question, annotator, episode_of, scenario, len(signals)
                 )
-                if said is not None:
-                    given.append(said)
-    return given
+                if signal is not None:
+                    signals.append(signal)
+    return signals
 
 
 def work_through(
     questions: Questions,
-    asked: Sequence[Question],
+    claimed: Sequence[Question],
     people: Sequence[SimulatedAnnotator],
     *,
     episode_of: Callable[[str], Episode],
@@ -228,7 +228,7 @@ def work_through(
 
     Args:
         questions: the queue, ``run.questions``, in which they were filed.
-        asked: in the order in which people take turns.
+        claimed: in the order in which people take turns.
         people: who answers; enroll them first.
         episode_of: returns the record of an episode id, ``run.episode``.
         scenario: whose `gold` is asked.
@@ -238,49 +238,51 @@ def work_through(
     Returns:
         The answers that were given now.
     """
-    given: list[Signal] = []
+    signals: list[Signal] = []
     with questions.at_once():
-        for place, question in enumerate(asked, start=before):
+        for place, question in enumerate(claimed, start=before):
             person = people[place % len(people)]
             if questions.lease(question.id, person.name):
-                said = _answered(
+                signal = _answered(
                     questions, question, person, episode_of, scenario, place // len(people)
                 )
-                given += [] if said is None else [said]
-    return given
+                signals += [] if signal is None else [signal]
+    return signals
 
 
 def _answered(
     questions: Questions,
-    asked: Question,
+    question_here: Question,
     annotator: SimulatedAnnotator,
     episode_of: Callable[[str], Episode],
     scenario: HasGold,
     answered: int,
 ) -> Signal | None:
     """Return the stored answer to a leased question; None where it was skipped."""
-    if proposed(asked) or asked.kind == "turn":
-        questions.skip(asked.id, annotator.name, why="only people decide, or take a seat")
+    if proposed(question_here) or question_here.kind == "turn":
+        questions.skip(
+            question_here.id, annotator.name, why="only people decide, or take a seat"
+        )
         return None
-    rival = asked.versus_episode
+    rival = question_here.versus_episode
     try:
-        said = annotator.answer(
-            asked,
-            episode_of(asked.episode),
+        answer = annotator.answer(
+            question_here,
+            episode_of(question_here.episode),
             scenario,
             answered=answered,
             other=None if rival is None else episode_of(rival),
         )
     except InvalidOption as error:
-        questions.skip(asked.id, annotator.name, why=str(error))
+        questions.skip(question_here.id, annotator.name, why=str(error))
         return None
-    if said is None:
-        questions.skip(asked.id, annotator.name, why="no veto")
+    if answer is None:
+        questions.skip(question_here.id, annotator.name, why="no veto")
         return None
     return questions.answer(
-        asked.id,
+        question_here.id,
         annotator.name,
-        value=said.value,
-        confidence=said.confidence,
-        payload=said.payload,
+        value=answer.value,
+        confidence=answer.confidence,
+        payload=answer.payload,
     )

@@ -106,49 +106,53 @@ def label(
     desk = _Screen(source, screen)
     answered = skipped = undone = 0
     history: list[int] = []
-    while (asked := questions.claim(annotator)) is not None:
-        said = _heard(desk, asked, episode_of)
-        if said.key == "q":
+    while (question := questions.claim(annotator)) is not None:
+        answer = _heard(desk, question, episode_of)
+        if answer.key == "q":
             break
-        if said.key == "s":
-            history.append(questions.skip(asked.id, annotator, why=said.note).id)
+        if answer.key == "s":
+            history.append(questions.skip(question.id, annotator, why=answer.note).id)
             skipped += 1
-        elif said.key == "u" and history:
+        elif answer.key == "u" and history:
             questions.undo(history.pop(), annotator)
             undone += 1
-        elif said.value is not None:
-            given = questions.answer(
-                asked.id, annotator, value=said.value, payload=said.payload
+        elif answer.value is not None:
+            signal = questions.answer(
+                question.id, annotator, value=answer.value, payload=answer.payload
             )
-            history.append(given.id)
+            history.append(signal.id)
             answered += 1
         else:
-            lost = "nothing to take back"
-            desk.show(lost if said.key == "u" else f"not understood: {inline(said.key)}")
+            message = "nothing to take back"
+            desk.show(
+                message if answer.key == "u" else f"not understood: {inline(answer.key)}"
+            )
     else:
         desk.show("", "nothing is open")
     return Tally(answered, skipped, undone)
 
 
-def _heard(desk: _Screen, asked: Question, episode_of: Callable[[str], Episode]) -> _Said:
+def _heard(
+    desk: _Screen, question: Question, episode_of: Callable[[str], Episode]
+) -> _Said:
     """Show one question and return what was typed."""
-    turn = asked.kind == "turn"  # its episode is not recorded yet
-    rival = asked.versus_episode
-    other = None if rival is None else episode_of(rival)
+    turn = question.kind == "turn"  # its episode is not recorded yet
+    rival = question.versus_episode
+    rival_episode = None if rival is None else episode_of(rival)
     lines = (
-        marked(asked.why, head=MARK, width=desk.width)
+        marked(question.why, head=MARK, width=desk.width)
         if turn
-        else shown(asked, episode_of(asked.episode), other, width=desk.width)
+        else shown(question, episode_of(question.episode), rival_episode, width=desk.width)
     )
-    if turn or asked.kind == "answer":
+    if turn or question.kind == "answer":
         desk.show("", *lines, _TURN if turn else _WRITING, _WRITING_KEYS)
         line = desk.line()
         if line.casefold() in ("q", "s", "u"):
             return _Said(line.casefold())
         words = line.removeprefix("=").strip()
         return _Said(line, 1.0, payload={"text": words}) if words else _Said(line)
-    scale, prompt = _SCALES.get(asked.kind, _DEFAULT_SCALE)
-    if wish := proposed(asked):
+    scale, prompt = _SCALES.get(question.kind, _DEFAULT_SCALE)
+    if wish := proposed(question):
         scale, prompt = _YES_NO, "shall it be done? y, or n: one no forbids it"
         lines = [*lines, *marked(wish, head="  proposed: ", width=desk.width)]
     desk.show("", *lines, prompt, _KEYS)
@@ -177,13 +181,18 @@ def shown(
     """
     if question.kind == "answer":
         turns = _before(question, episode)
-        asked = _said_at(episode, question.turn)
-        turns.append((f"▶ {asked[0].seat if asked else 'answer'}: ", "…"))
+        utterance_here = _said_at(episode, question.turn)
+        turns.append((f"▶ {utterance_here[0].seat if utterance_here else 'answer'}: ", "…"))
     elif other is not None:
-        one, rival = _said_at(episode, question.turn), _said_at(other, question.versus)
+        utterance, rival = (
+            _said_at(episode, question.turn),
+            _said_at(other, question.versus),
+        )
         turns = _before(question, episode)
         turns += [
-            (f"▶ {n} {u.seat}: ", u.text) for n, two in ((1, one), (2, rival)) for u in two
+            (f"▶ {n} {u.seat}: ", u.text)
+            for n, two in ((1, utterance), (2, rival))
+            for u in two
         ]
     else:
         turns = _upto(question, episode)
@@ -198,26 +207,26 @@ def shown(
 
 def _upto(question: Question, episode: Episode) -> list[tuple[str, str]]:
     """Return (head, text) of all turns up to the last that is asked about, which are marked."""
-    last = max(question.turn, question.versus)
+    last_turn = max(question.turn, question.versus)
     pair = question.versus >= 0
     marks = {question.turn: "▶ 1 " if pair else "▶ ", question.versus: "▶ 2 "}
     return [
-        (f"{marks.get(said.turn, '  ')}{said.seat}: ", said.text)
-        for said in episode.utterances
-        if said.turn <= last
+        (f"{marks.get(utterance.turn, '  ')}{utterance.seat}: ", utterance.text)
+        for utterance in episode.utterances
+        if utterance.turn <= last_turn
     ]
 
 
 def _before(question: Question, episode: Episode) -> list[tuple[str, str]]:
     """Return (head, text) of the turns that were said before anybody could answer."""
-    asked = _said_at(episode, question.turn)
+    about = _said_at(episode, question.turn)
     return [
-        (f"  {said.seat}: ", said.text)
-        for said in episode.utterances
-        if asked and said.group < asked[0].group
+        (f"  {utterance.seat}: ", utterance.text)
+        for utterance in episode.utterances
+        if about and utterance.group < about[0].group
     ]
 
 
 def _said_at(episode: Episode, turn: int) -> list[Utterance]:
     """Return the utterance of a turn; nothing where the episode has none."""
-    return [said for said in episode.utterances if said.turn == turn]
+    return [utterance for utterance in episode.utterances if utterance.turn == turn]

@@ -58,41 +58,41 @@ class SeatedPerson:
                 "a person in a seat is asked through the queue of a run; to play at this "
                 "terminal use `superalign play`"
             )
-        asked = [turn_question(view) for view in views]
-        self._run.questions.ask(asked)
-        wanted = {question.id for question in asked}
+        questions = [turn_question(view) for view in views]
+        self._run.questions.ask(questions)
+        ids = {question.id for question in questions}
         while True:
-            said = self._said(wanted)
-            left = len(wanted - set(said))
-            if not left:
-                return [_reply(said[question.id]) for question in asked]
+            answers = self._said(ids)
+            unanswered = len(ids - set(answers))
+            if not unanswered:
+                return [_reply(answers[question.id]) for question in questions]
             command = f"superalign label {shlex.quote(str(self._run.path))} --as NAME"
-            self._tell(f"{left} turns wait for people: {command}")
+            self._tell(f"{unanswered} turns wait for people: {command}")
             time.sleep(POLL_SECONDS)
 
-    def _said(self, wanted: set[str]) -> dict[str, Signal]:
+    def _said(self, ids: set[str]) -> dict[str, Signal]:
         """Return question → what stands of what was said to it."""
         assert self._run is not None
         signals = self._run.signals
-        said = [*signals.read(kind="skip"), *signals.read(kind="turn")]
-        return {s.question: s for s in standing(said) if s.question in wanted}
+        answers = [*signals.read(kind="skip"), *signals.read(kind="turn")]
+        return {s.question: s for s in standing(answers) if s.question in ids}
 
 
 def turn_question(view: View) -> Question:
     """Return the question that asks a person for a turn; it says what the seat is shown."""
     menu = [f"  · {entry}" for entry in view.menu]
-    shown = "\n".join([f"{view.seat} in {view.episode}", view.text, *menu])
+    prompt = "\n".join([f"{view.seat} in {view.episode}", view.text, *menu])
     return Question(
         content_hash(["turn", view.episode, view.seat, view.turn, view.text]),
         "turn",
         view.episode,
         view.turn,
         priority=URGENT,
-        why=shown,
+        why=prompt,
     )
 
 
-def _reply(said: Signal) -> Reply:
-    if said.kind == "skip":
+def _reply(answer: Signal) -> Reply:
+    if answer.kind == "skip":
         return Reply("", finish="error", error="a person passed this turn")
-    return Reply(str(said.payload["text"]), finish="stop")
+    return Reply(str(answer.payload["text"]), finish="stop")

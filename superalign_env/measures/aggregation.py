@@ -243,12 +243,12 @@ def _shares(
 def _believed(
     votes: Votes, beliefs: Sequence[dict[str, float]], source: int
 ) -> float | None:
-    said = [
+    answers_here = [
         belief[answer]
         for row, belief in zip(votes, beliefs, strict=True)
         if (answer := row[source]) is not None
     ]
-    return min(1.0, fsum(said) / len(said)) if said else None
+    return min(1.0, fsum(answers_here) / len(answers_here)) if answers_here else None
 
 
 def _check(votes: Votes, sureness: Sureness | None, items: Sequence[str]) -> int:

@@ -67,12 +67,12 @@ def error_correlation(votes: Votes, truth: Sequence[str]) -> Matrix:
         )
 
     def correlated(a: int, b: int) -> Estimate | None:
-        wrong = [
+        errors = [
             (row[a] != right, row[b] != right)
             for row, right in zip(votes, truth, strict=True)
             if row[a] is not None and row[b] is not None
         ]
-        return _phi(wrong)
+        return _phi(errors)
 
     return _matrix(width, correlated)
 
@@ -118,13 +118,13 @@ def capa(
         return None
     if len(rows) == 1:
         return Estimate(value, None, None, 1)
-    drawn = np.concatenate(
+    resampled = np.concatenate(
         [
             _kappa(rows[place].mean(axis=1))
             for (place,) in draws([len(rows)], resamples=resamples, seed=seed)
         ]
     )
-    finite = drawn[np.isfinite(drawn)]
+    finite = resampled[np.isfinite(resampled)]
     low, high = np.quantile(finite, (0.025, 0.975))
     return Estimate(value, min(float(low), value), max(float(high), value), len(rows))
 
@@ -155,7 +155,7 @@ def one_hot(
     Raises:
         InvalidOption: an answer that is missing or no option.
     """
-    found = []
+    vectors = []
     for source in range(check_table(votes)):
         rows = []
         for row, possible in zip(votes, options, strict=True):
@@ -165,8 +165,8 @@ def one_hot(
                     "every possible answer and leave items out that a source has not answered"
                 )
             rows.append(tuple(float(option == row[source]) for option in possible))
-        found.append(rows)
-    return found
+        vectors.append(rows)
+    return vectors
 
 
 def _of_item(a: Sequence[float], b: Sequence[float], true: int) -> tuple[float, ...]:
@@ -195,16 +195,16 @@ def _kappa(means: Numbers) -> Numbers:
     return kappa
 
 
-def _phi(wrong: Sequence[tuple[bool, bool]]) -> Estimate | None:
-    n = len(wrong)
+def _phi(errors: Sequence[tuple[bool, bool]]) -> Estimate | None:
+    n = len(errors)
     if n < 4:
         return None
-    ours, theirs = (sum(side) / n for side in zip(*wrong, strict=True))
+    ours, theirs = (sum(side) / n for side in zip(*errors, strict=True))
     scale = sqrt(ours * (1 - ours) * theirs * (1 - theirs))
     if scale < 1e-12:
         return None
-    both = sum(a and b for a, b in wrong) / n
-    r = max(-1.0, min(1.0, (both - ours * theirs) / scale))
+    joint = sum(a and b for a, b in errors) / n
+    r = max(-1.0, min(1.0, (joint - ours * theirs) / scale))
     if abs(r) > 1.0 - 1e-12:
         return Estimate(r, r, r, n)
     around = normal(atanh(r), 1.0 / sqrt(n - 3), n)

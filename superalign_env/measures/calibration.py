@@ -48,8 +48,10 @@ def calibration_error(
         ValueError: as `brier`, or fewer than one bin.
     """
     gaps = [
-        abs(sum([p - y for p, y in zip(stated, came, strict=True)]))
-        for _, (stated, came) in sorted(_binned(probabilities, outcomes, bins).items())
+        abs(sum([p - y for p, y in zip(stated, outcomes_there, strict=True)]))
+        for _, (stated, outcomes_there) in sorted(
+            _binned(probabilities, outcomes, bins).items()
+        )
     ]
     return sum(gaps) / len(probabilities)
 
@@ -67,8 +69,13 @@ def reliability(
     """
     binned = _binned(probabilities, outcomes, bins)
     return [
-        Bin(place / bins, (place + 1) / bins, fsum(stated) / len(stated), _share_of(came))
-        for place, (stated, came) in sorted(binned.items())
+        Bin(
+            place / bins,
+            (place + 1) / bins,
+            fsum(stated) / len(stated),
+            _share_of(outcomes_there),
+        )
+        for place, (stated, outcomes_there) in sorted(binned.items())
     ]
 
 
@@ -88,9 +95,9 @@ def _binned(
         raise ValueError(f"at least one bin is needed, not {bins}")
     binned: dict[int, tuple[list[float], list[float]]] = {}
     for p, y in zip(probabilities, outcomes, strict=True):
-        stated, came = binned.setdefault(min(int(p * bins), bins - 1), ([], []))
+        stated, outcomes_there = binned.setdefault(min(int(p * bins), bins - 1), ([], []))
         stated.append(p)
-        came.append(y)
+        outcomes_there.append(y)
     return binned
 
 

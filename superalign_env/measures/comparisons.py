@@ -116,8 +116,8 @@ def ratio(
     if not guard > 0:
         raise ValueError(f"the guard is {guard}; it must be above zero")
     chunks = [
-        (above[drawn].mean(axis=1), below[drawn].mean(axis=1))
-        for (drawn,) in draws([len(above)], resamples=resamples, seed=seed)
+        (above[places].mean(axis=1), below[places].mean(axis=1))
+        for (places,) in draws([len(above)], resamples=resamples, seed=seed)
     ]
     tops = np.concatenate([top for top, _ in chunks])
     bottoms = np.concatenate([bottom for _, bottom in chunks])

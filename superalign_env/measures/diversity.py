@@ -48,11 +48,11 @@ def entropy(weights: Iterable[float]) -> float:
     Raises:
         ValueError: none above zero, or one below it.
     """
-    known = list(weights)
-    total = fsum(known)
-    if not total > 0 or min(known) < 0:
+    outcomes = list(weights)
+    total = fsum(outcomes)
+    if not total > 0 or min(outcomes) < 0:
         raise ValueError("weights must not be below zero, and one must be above it")
-    return max(0.0, -fsum(w / total * log(w / total) for w in known if w > 0))
+    return max(0.0, -fsum(w / total * log(w / total) for w in outcomes if w > 0))
 
 
 def answer_entropy(texts: Iterable[str]) -> float:

@@ -141,10 +141,10 @@ def _read(
     value = measured @ value + MIDDLE
     covariance = measured @ covariance @ measured.T
     deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    played = [int(k) for k in (*n.sum(1), *n.sum(0))]
+    counts = [int(k) for k in (*n.sum(1), *n.sum(0))]
     rows = [
         normal(float(v), float(d), k)
-        for v, d, k in zip(value, deviation, played, strict=True)
+        for v, d, k in zip(value, deviation, counts, strict=True)
     ]
     return Elo(
         dict(zip(players, rows[:count], strict=True)),

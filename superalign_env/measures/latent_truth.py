@@ -113,9 +113,9 @@ def _one_coin(
         after = [believe(row, reliability, possible) for row in votes]
         moved = max(
             (
-                abs(new[a] - old[a])
-                for new, old in zip(after, beliefs, strict=True)
-                for a in new
+                abs(belief[a] - before[a])
+                for belief, before in zip(after, beliefs, strict=True)
+                for a in belief
             ),
             default=0.0,
         )
@@ -127,12 +127,12 @@ def _one_reliability(
     votes: Votes, beliefs: Sequence[dict[str, float]], source: int
 ) -> float:
     """Return the expected share of right answers, one right and one wrong added."""
-    said = [
+    agreements = [
         belief[answer]
         for row, belief in zip(votes, beliefs, strict=True)
         if (answer := row[source]) is not None
     ]
-    return (sum(said) + 1.0) / (len(said) + 2.0)
+    return (sum(agreements) + 1.0) / (len(agreements) + 2.0)
 
 
 def _confused(
@@ -145,7 +145,7 @@ def _confused(
 ) -> DawidSkene:
     place = {answer: number for number, answer in enumerate(categories)}
     # [N, S]: number of the answer, −1 where there is none.
-    said = np.array(
+    places = np.array(
         [[-1 if a is None else place[a] for a in row] for row in votes], np.int64
     ).reshape(len(votes), width)
     belief = np.zeros((len(votes), len(categories)))
@@ -153,46 +153,46 @@ def _confused(
         for answer, share in start.items():
             belief[row, place[answer]] = share
         belief[row] = belief[row] if start else 1.0 / len(categories)
-    asked: Mask = np.any(said >= 0, axis=1)
+    voted: Mask = np.any(places >= 0, axis=1)
     steps, moved = 0, 1.0
-    confusion, prior = _confusions(said, belief, asked)
+    confusion, prior = _confusions(places, belief, voted)
     while moved > tolerance and steps < most_steps:
-        confusion, prior = _confusions(said, belief, asked)
-        after = _posterior(said, confusion, prior)
+        confusion, prior = _confusions(places, belief, voted)
+        after = _posterior(places, confusion, prior)
         moved = float(np.abs(after - belief).max(initial=0.0))
         belief, steps = after, steps + 1
-    right = np.einsum("sjj,j->s", confusion, prior)
+    accuracy = np.einsum("sjj,j->s", confusion, prior)
     beliefs = [
-        {a: float(p) for a, p in zip(categories, row, strict=True)} if known else {}
-        for row, known in zip(belief, asked, strict=True)
+        {a: float(p) for a, p in zip(categories, row, strict=True)} if has_vote else {}
+        for row, has_vote in zip(belief, voted, strict=True)
     ]
-    return _done(votes, beliefs, right.tolist(), items, moved <= tolerance, steps)
+    return _done(votes, beliefs, accuracy.tolist(), items, moved <= tolerance, steps)
 
 
-def _confusions(said: Places, belief: Numbers, asked: Mask) -> tuple[Numbers, Numbers]:
+def _confusions(places: Places, belief: Numbers, voted: Mask) -> tuple[Numbers, Numbers]:
     """Return the confusion matrices of sources, [S, J, J], and the classes' shares [J].
 
     Every cell is given a start of one observation spread over its row, so that what never
     happened is not held impossible.
     """
     classes = belief.shape[1]
-    indicator = (said[:, :, None] == np.arange(classes)).astype(np.float64)
+    indicator = (places[:, :, None] == np.arange(classes)).astype(np.float64)
     counts = np.einsum("nj,nsl->sjl", belief, indicator) + 1.0 / classes
-    prior = belief[asked].sum(axis=0) + 1.0
+    prior = belief[voted].sum(axis=0) + 1.0
     return counts / counts.sum(axis=2, keepdims=True), prior / prior.sum()
 
 
-def _posterior(said: Places, confusion: Numbers, prior: Numbers) -> Numbers:
+def _posterior(places: Places, confusion: Numbers, prior: Numbers) -> Numbers:
     """Return the probabilities [N, J] of the truth, given all answers."""
     logs = np.log(confusion)
-    belief = np.tile(np.log(prior), (len(said), 1))
-    for source in range(said.shape[1]):
-        rows = said[:, source] >= 0
-        belief[rows] += logs[source].T[said[rows, source]]
+    belief = np.tile(np.log(prior), (len(places), 1))
+    for source in range(places.shape[1]):
+        rows = places[:, source] >= 0
+        belief[rows] += logs[source].T[places[rows, source]]
     belief -= belief.max(axis=1, keepdims=True)
     odds = np.exp(belief)
-    found: Numbers = odds / odds.sum(axis=1, keepdims=True)
-    return found
+    posterior: Numbers = odds / odds.sum(axis=1, keepdims=True)
+    return posterior
 
 
 def _started(votes: Votes) -> list[dict[str, float]]:
@@ -228,10 +228,10 @@ def _check_overlap(votes: Votes, width: int, overlap: int) -> None:
             "right; add sources until there are three, or combine by majority or weighted"
         )
     if len(overlapping(votes, overlap)) < 3:
-        most = int(np.triu(_shared(votes, width), 1).max(initial=0))
+        largest = int(np.triu(_shared(votes, width), 1).max(initial=0))
         raise InvalidOption(
             f"no three of {width} sources overlap: any two of them must both have answered "
-            f"at least {overlap} of the same items, and no two share more than {most}; let "
+            f"at least {overlap} of the same items, and no two share more than {largest}; let "
             "several sources label the same items (a higher overlap, less dropout), or "
             "combine by majority or weighted"
         )
@@ -239,10 +239,10 @@ def _check_overlap(votes: Votes, width: int, overlap: int) -> None:
 
 def _shared(votes: Votes, width: int) -> Places:
     """Return the number of items that two sources have both answered, [S, S]."""
-    asked = np.array([[a is not None for a in row] for row in votes], np.int64)
-    asked = asked.reshape(len(votes), width)
-    found: Places = asked.T @ asked
-    return found
+    voted = np.array([[a is not None for a in row] for row in votes], np.int64)
+    voted = voted.reshape(len(votes), width)
+    overlap: Places = voted.T @ voted
+    return overlap
 
 
 def _read(categories: Sequence[str], votes: Votes) -> tuple[str, ...]:
@@ -251,13 +251,13 @@ def _read(categories: Sequence[str], votes: Votes) -> tuple[str, ...]:
     Raises:
         InvalidOption: fewer than two, or an answer that is none of them.
     """
-    known = tuple(dict.fromkeys(categories))
-    if len(known) < 2:
+    labels = tuple(dict.fromkeys(categories))
+    if len(labels) < 2:
         raise InvalidOption("categories: name at least two answers that are possible")
-    strange = sorted({a for row in votes for a in row if a is not None} - set(known))
+    strange = sorted({a for row in votes for a in row if a is not None} - set(labels))
     if strange:
         raise InvalidOption(
             f"{', '.join(strange[:5])} {'are' if len(strange) > 1 else 'is'} no category; "
             "name every possible answer, or leave categories out"
         )
-    return known
+    return labels

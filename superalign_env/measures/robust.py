@@ -71,9 +71,9 @@ def stratified(
         return Estimate(value, None, None, len(everything))
     replicates = [
         statistic(
-            np.concatenate([s[d] for s, d in zip(strata, drawn, strict=True)], axis=1)
+            np.concatenate([s[d] for s, d in zip(strata, places, strict=True)], axis=1)
         )
-        for drawn in draws([len(s) for s in strata], resamples=resamples, seed=seed)
+        for places in draws([len(s) for s in strata], resamples=resamples, seed=seed)
     ]
     low, high = np.quantile(np.concatenate(replicates), (0.025, 0.975))
     return Estimate(value, float(low), float(high), len(everything))

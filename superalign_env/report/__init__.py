@@ -44,12 +44,14 @@ def write_report(
     """
     with Run.open(run, readonly=True) as record:
         documents = [read(record, str(run)), *map(_read, compare)]
-        made = sealed_page(compared(documents) if compare else report(documents[0]), record)
+        html_text = sealed_page(
+            compared(documents) if compare else report(documents[0]), record
+        )
     target = Path(out) if out else Path(run) / (COMPARISON if compare else REPORT)
     partial = target.with_name(f"{target.name}.partial")
     with in_words(target, "write", advice="name another file with --out"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(made, encoding="utf-8", newline="\n")
+        partial.write_text(html_text, encoding="utf-8", newline="\n")
         partial.replace(target)
     return target
 

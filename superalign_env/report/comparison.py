@@ -123,43 +123,43 @@ def _facts(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSectio
 
 
 def _differences(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection:
-    asked = [names.flat(document.info.config) for document in documents]
-    asked = [
+    configs = [names.flat(document.info.config) for document in documents]
+    configs = [
         {**config, "seed": str(document.info.seed)}
-        for config, document in zip(asked, documents, strict=True)
+        for config, document in zip(configs, documents, strict=True)
     ]
-    keys = sorted({key for config in asked for key in config} - _UNTOLD)
+    keys = sorted({key for config in configs for key in config} - _UNTOLD)
     rows = [
-        (key, *(config.get(key, "–") for config in asked))
+        (key, *(config.get(key, "–") for config in configs))
         for key in keys
-        if len({config.get(key) for config in asked}) > 1
+        if len({config.get(key) for config in configs}) > 1
     ]
-    shown = (
+    differing = (
         table(("setting", *heads), rows, label="Settings that differ")
         if rows
         else element("p", "All settings are the same.")
     )
-    return section("settings", "Settings that differ", "", shown)
+    return section("settings", "Settings that differ", "", differing)
 
 
 def _finals(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSection | None:
     """Return the newest number of each measure; those of the test split stand apart."""
     newest = [_newest(document) for document in documents]
     kinds = {n: k for document in documents for n, k in document.metric_kinds.items()}
-    keys = list(dict.fromkeys(key for found in newest for key in found))
+    keys = list(dict.fromkeys(key for metrics in newest for key in metrics))
     if not keys:
         return None
     unseen = {
         key
-        for found in newest
-        for key, metric in found.items()
+        for metrics in newest
+        for key, metric in metrics.items()
         if metric.tags.get("split") == "test"
     }
 
-    def numbers(label: str, chosen: Sequence[names.Key]) -> Markup | None:
+    def numbers(label: str, keys_shown: Sequence[names.Key]) -> Markup | None:
         rows = [
             (k.title(kinds), *(names.interval(f[k]) if k in f else "" for f in newest))
-            for k in chosen
+            for k in keys_shown
         ]
         heading: tuple[Child, ...] = ("measure", *heads)
         return table(heading, rows, label=label, class_="figures") if rows else None
@@ -183,8 +183,8 @@ def _newest(document: Document) -> dict[names.Key, Metric]:
     """Return the newest metric of each measure, baselines left out."""
     newest: dict[names.Key, Metric] = {}
     for _, metric in document.metrics:
-        who, split = metric.tags.get("who", ""), metric.tags.get("split", "")
-        former = who in ("before", *_BASELINES) or metric.tags.get("side") == "-"
+        agent, split = metric.tags.get("who", ""), metric.tags.get("split", "")
+        former = agent in ("before", *_BASELINES) or metric.tags.get("side") == "-"
         if former or metric.opponent or split not in ("test", "gate", ""):
             continue
         key = names.key(metric)
@@ -198,15 +198,17 @@ def _planes(documents: Sequence[Document], heads: Sequence[Markup]) -> PageSecti
     """Return the two-axis picture of every run that has one."""
     pictures = []
     for number, (document, head) in enumerate(zip(documents, heads, strict=True)):
-        shown = plane(document)
-        if shown.rungs:
+        chain_plane = plane(document)
+        if chain_plane.rungs:
             title = f"{TITLE}, run {number + 1}"
-            drawn = draw_plane(
-                [rung._replace(gap=None) for rung in shown.rungs],  # they have curves below
-                Axis(shown.risk, shown.capability, shown.people),
-                Described(f"plane-{number}", title, in_words(shown)),
+            image = draw_plane(
+                [
+                    rung._replace(gap=None) for rung in chain_plane.rungs
+                ],  # they have curves below
+                Axis(chain_plane.risk, chain_plane.capability, chain_plane.people),
+                Described(f"plane-{number}", title, in_words(chain_plane)),
             )
-            parts = (element("h3", head), picture(drawn, wide=title))
+            parts = (element("h3", head), picture(image, wide=title))
             pictures.append(element("div", *parts))
     if not pictures:
         return None
@@ -222,7 +224,7 @@ def _overlaid(
 ) -> PageSection | None:
     placed = [axis(document, group) for document in documents]
     charts: list[Markup] = []
-    left = MOST
+    remaining = MOST
     for number, chart in enumerate(group.charts):
         curves_by_place: dict[_Place, dict[int, Curve]] = {}
         for run, document in enumerate(documents):
@@ -231,19 +233,19 @@ def _overlaid(
                 if curve.side != "-":
                     place = (chart.names.index(curve.name), curve.of, curve.panel)
                     curves_by_place.setdefault(place, {})[run] = curve
-        shown = [
+        panels_shown = [
             _lines(
                 _panel(chart, lines) if len(curves_by_place) > 1 else "",
                 lines,
                 titles,
                 placed,
             )
-            for _, lines in sorted(curves_by_place.items())[:left]
+            for _, lines in sorted(curves_by_place.items())[:remaining]
         ]
-        left -= len(shown)
-        if shown:
+        remaining -= len(panels_shown)
+        if panels_shown:
             id = f"{group.id}-{number}"
-            charts.append(multiples(chart.title, chart.text, shown, id))
+            charts.append(multiples(chart.title, chart.text, panels_shown, id))
     if not charts:
         return None
     side = (
@@ -272,8 +274,8 @@ def _lines(
         )
         for number, curve in curves_here.items()
     )
-    first = min(dot.place for line in lines for dot in line.dots)
-    ticks = tuple(tick for tick in longest.ticks if tick[0] >= first)
+    start = min(dot.place for line in lines for dot in line.dots)
+    ticks = tuple(tick for tick in longest.ticks if tick[0] >= start)
     share = all(curve.share for curve in curves_here.values())
     return Panel(label, lines, ticks, longest.across, share)
 

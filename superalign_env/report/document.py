@@ -113,11 +113,11 @@ def read(run: Run, path: str = "") -> Document:
 def episodes_of(happened: RecordedEvent) -> list[str]:
     """Return the ids of the episodes that an event is about, as far as it names them."""
     evidence: dict[str, Any] = happened.event.evidence
-    named = [happened.episode, evidence.get("episode")]
+    ids = [happened.episode, evidence.get("episode")]
     several = evidence.get("episodes")
     if isinstance(several, list):
-        named += several
-    return list(dict.fromkeys(name for name in named if isinstance(name, str) and name))
+        ids += several
+    return list(dict.fromkeys(name for name in ids if isinstance(name, str) and name))
 
 
 def _counted(keys: Iterable[Any]) -> dict[Any, int]:
@@ -141,14 +141,14 @@ def _placed(agents: Iterable[AgentRow]) -> list[AgentRow]:
     """Return agents that were trained or have a role, and all they came from."""
     rows = list(agents)
     by_hash = {row.hash: row for row in rows}
-    wanted: set[str] = set()
+    ids: set[str] = set()
     for row in rows:
         place: AgentRow | None = row
         if row.role or row.side or row.path or row.accepted is not None:
-            while place is not None and place.hash not in wanted:
-                wanted.add(place.hash)
+            while place is not None and place.hash not in ids:
+                ids.add(place.hash)
                 place = by_hash.get(place.parent)
-    return [row for row in rows if row.hash in wanted]
+    return [row for row in rows if row.hash in ids]
 
 
 def _answered(events: Iterable[RecordedEvent]) -> dict[str, tuple[str, ...]]:

@@ -61,12 +61,16 @@ def plane(document: Document) -> Plane:
     capacities: dict[int, Reading] = {}
     measured: dict[int, Reading] = {}
     for step in steps:
-        here = [m for m in metrics if m.step == step]
-        before, after = (_spot(here, side, by_truth) for side in "-+")
+        metrics_here = [m for m in metrics if m.step == step]
+        before, after = (_spot(metrics_here, side, by_truth) for side in "-+")
         if before is None and after is None:
             continue
-        gaps = [m for m in here if m.name == "capability.gap" and _in(m, "in", "utility")]
-        capacity = _capacity(here)
+        gaps = [
+            m
+            for m in metrics_here
+            if m.name == "capability.gap" and _in(m, "in", "utility")
+        ]
+        capacity = _capacity(metrics_here)
         if capacity is not None:
             capacities[step] = capacity
         if gaps:
@@ -179,15 +183,17 @@ _TEXT_OF_CRITICS = (
 
 def chain(document: Document) -> PageSection | None:
     """Return the picture and its numbers; nothing for a run without generations."""
-    shown = plane(document)
-    if not shown.rungs:
+    chain_plane = plane(document)
+    if not chain_plane.rungs:
         return None
-    described = Described("chain", TITLE, in_words(shown))
-    drawn = draw_plane(
-        shown.rungs, Axis(shown.risk, shown.capability, shown.people), described
+    described = Described("chain", TITLE, in_words(chain_plane))
+    image = draw_plane(
+        chain_plane.rungs,
+        Axis(chain_plane.risk, chain_plane.capability, chain_plane.people),
+        described,
     )
     heads = ("generation", "risk A⁻", "risk A⁺", "U of A⁻", "U of A⁺", "C", "δ", "gate")
-    caption = f"Across: {shown.risk}. Upwards: {shown.capability}."
+    caption = f"Across: {chain_plane.risk}. Upwards: {chain_plane.capability}."
     rows = [
         (
             names.generation(rung.generation),
@@ -196,20 +202,20 @@ def chain(document: Document) -> PageSection | None:
                 _said(spot.capability if spot else None)
                 for spot in (rung.before, rung.after)
             ),
-            _said(shown.capacities.get(rung.generation)),
-            _said(shown.gaps.get(rung.generation)),
+            _said(chain_plane.capacities.get(rung.generation)),
+            _said(chain_plane.gaps.get(rung.generation)),
             None if rung.accepted is None else badge(_verdict(rung.accepted)),
         )
-        for rung in shown.rungs
+        for rung in chain_plane.rungs
     ]
     return section(
         "chain",
         TITLE,
-        _TEXT if shown.by_truth else _TEXT_OF_CRITICS,
+        _TEXT if chain_plane.by_truth else _TEXT_OF_CRITICS,
         element(
             "div",
-            picture(drawn, caption, wide=TITLE),
-            _how_to_read(shown),
+            picture(image, caption, wide=TITLE),
+            _how_to_read(chain_plane),
             class_="beside",
         ),
         table(
@@ -221,9 +227,9 @@ def chain(document: Document) -> PageSection | None:
     )
 
 
-def _how_to_read(shown: Plane) -> Markup:
+def _how_to_read(chain_plane: Plane) -> Markup:
     """Return a key to the marks of the picture."""
-    rungs = shown.rungs
+    rungs = chain_plane.rungs
     lines: list[Child] = [
         "Each arrow is a generation: from A⁻ (hollow), competent and not yet aligned, to A⁺ "
         "(filled), aligned. A level arrow to the left kept its capability and lost its "
@@ -242,15 +248,15 @@ def _how_to_read(shown: Plane) -> Markup:
             "Double arrows δ, at the right: the gap from what a generation's teacher "
             "achieves to the generation's own contour. Below zero the teacher is the better."
         )
-    if shown.people is not None:
+    if chain_plane.people is not None:
         lines.append("Dashed line: the people who taught the first generation.")
     return element("div", element("h3", "How to read it"), listed(lines), class_="reading")
 
 
-def in_words(shown: Plane) -> str:
+def in_words(chain_plane: Plane) -> str:
     """Return the picture as text, for screen readers."""
     parts = []
-    for rung in shown.rungs:
+    for rung in chain_plane.rungs:
         if rung.before and rung.after:
             parts.append(
                 f"{names.generation(rung.generation)}: {_moved(rung.before, rung.after)}"

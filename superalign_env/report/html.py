@@ -64,9 +64,9 @@ def element(tag: str, *children: Child, **attributes: str | bool | None) -> Mark
     return Markup(f"<{tag}{bare}>{joined(children).html}</{tag}>")
 
 
-def text(said: str) -> Markup:
+def text(words: str) -> Markup:
     """Return hostile text as harmless text: no tag, no role marker, no control sequence."""
-    return Markup(html_text(fence(said)))
+    return Markup(html_text(fence(words)))
 
 
 def joined(children: Iterable[Child]) -> Markup:
@@ -104,11 +104,11 @@ def table(
     for first, *rest in rows:
         cells = [element("th", first, scope="row"), *(element("td", cell) for cell in rest)]
         lines.append(element("tr", *cells))
-    made = element(
+    grid = element(
         "table", element("thead", head), element("tbody", *lines), class_=class_ or None
     )
     return element(
-        "div", made, class_="scroll", role="region", tabindex="0", aria_label=label
+        "div", grid, class_="scroll", role="region", tabindex="0", aria_label=label
     )
 
 
@@ -141,12 +141,12 @@ def picture(svg: str, caption: Child = None, *, wide: str = "") -> Markup:
         wide: what it is called, if it keeps its size and scrolls where a page is narrow.
     """
     below = None if caption is None else element("figcaption", caption)
-    drawn = Markup(svg)
+    graphic = Markup(svg)
     if wide:
-        drawn = element(
-            "div", drawn, class_="scroll", tabindex="0", role="region", aria_label=wide
+        graphic = element(
+            "div", graphic, class_="scroll", tabindex="0", role="region", aria_label=wide
         )
-    return element("figure", drawn, below, class_="wide" if wide else None)
+    return element("figure", graphic, below, class_="wide" if wide else None)
 
 
 def badge(word: str) -> Markup:
@@ -160,17 +160,17 @@ def command(*words: str) -> Markup:
     return element("code", " ".join(("superalign", *map(shlex.quote, words))))
 
 
-def evidence(found: Mapping[str, Any], called: names.Names) -> Markup:
+def evidence(fields: Mapping[str, Any], called: names.Names) -> Markup:
     """Return the evidence of an event as a list of names and values."""
     parts = []
-    for key, value in names.flat(found).items():
-        whole = found.get(key)
-        shown: Child = _short(called.within(value))
-        if isinstance(whole, list) and _are_findings(whole):
-            shown = listed(_finding(one) for one in whole)
-        elif isinstance(whole, list) and len(value) > _LONG:
-            shown = f"{len(whole)} entries"
-        parts += [element("dt", called.within(_spelled(key))), element("dd", shown)]
+    for key, value in names.flat(fields).items():
+        findings = fields.get(key)
+        content: Child = _short(called.within(value))
+        if isinstance(findings, list) and _are_findings(findings):
+            content = listed(_finding(finding) for finding in findings)
+        elif isinstance(findings, list) and len(value) > _LONG:
+            content = f"{len(findings)} entries"
+        parts += [element("dt", called.within(_spelled(key))), element("dd", content)]
     return element("dl", *parts, class_="evidence")
 
 
@@ -184,15 +184,17 @@ def _spelled(key: str) -> str:
     return key.replace(".", ": ").replace("_", " ")
 
 
-def _are_findings(found: list[Any]) -> bool:
+def _are_findings(values: list[Any]) -> bool:
     """Return whether these are conditions in words, as the gate writes them."""
-    return bool(found) and all(isinstance(one, dict) and "words" in one for one in found)
+    return bool(values) and all(
+        isinstance(value, dict) and "words" in value for value in values
+    )
 
 
-def _finding(one: dict[str, Any]) -> Markup:
-    met = one.get("met")
+def _finding(finding: dict[str, Any]) -> Markup:
+    met = finding.get("met")
     mark = "" if met is None else "✓ " if met else "✗ "
-    return joined((mark, str(one["words"])))
+    return joined((mark, str(finding["words"])))
 
 
 _TONES = {
@@ -229,17 +231,17 @@ def page(title: str, head: Markup, sections: Iterable[PageSection]) -> str:
         head: what stands above everything.
         sections: in order; the page begins with links to them.
     """
-    shown = list(sections)
+    blocks = list(sections)
     sheet = style()
     digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; "
         "form-action 'none'"
     )
-    links = listed(element("a", part.title, href=f"#{part.id}") for part in shown)
+    links = listed(element("a", part.title, href=f"#{part.id}") for part in blocks)
     body = joined(
         element("section", element("h2", part.title, id=part.id), part.body)
-        for part in shown
+        for part in blocks
     )
     document = element(
         "html",

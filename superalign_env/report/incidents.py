@@ -34,11 +34,11 @@ def events(document: Document, called: Names) -> PageSection | None:
     ]
     gate = [h for h in events_here if h.event.kind.startswith("gate.")]
     alarms = [h for h in events_here if h.event.kind.startswith(_ALARMS)]
-    rest = [h for h in events_here if h not in gate and h not in alarms]
+    other_events = [h for h in events_here if h not in gate and h not in alarms]
     if not document.kinds:
         return None
     parts: list[Child] = []
-    for title, rows in (("Gate", gate), ("Alarms", alarms), ("Other events", rest)):
+    for title, rows in (("Gate", gate), ("Alarms", alarms), ("Other events", other_events)):
         if rows:
             parts += [element("h3", title), _table(document, called, title, rows)]
     if document.generations and not alarms:
@@ -59,10 +59,10 @@ def events(document: Document, called: Names) -> PageSection | None:
 
 
 def _table(
-    document: Document, called: Names, title: str, found: list[RecordedEvent]
+    document: Document, called: Names, title: str, events_shown: list[RecordedEvent]
 ) -> Child:
     stages = {stage.id: stage for stage in document.stages}
-    rows = [_row(called, title, h, stages.get(h.stage)) for h in found[:_MAX_EVENTS]]
+    rows = [_row(called, title, h, stages.get(h.stage)) for h in events_shown[:_MAX_EVENTS]]
     heads = ("what", "where", "action", "why", "evidence")
     filled = [place for place in range(len(heads)) if any(row[place] for row in rows)]
     return table(
@@ -137,12 +137,14 @@ def transcript(document: Document, episode: Episode) -> Markup:
 
 
 def _generation(document: Document, called: names.Names, number: int) -> Markup:
-    shown = [hazard for hazard in document.hazards if hazard.generation == number]
+    hazards_here = [hazard for hazard in document.hazards if hazard.generation == number]
     count = document.found[number]
-    where = f"Found in {names.generation(number)}" if number else "Found"
-    rest = "" if len(shown) == count else f", the first {len(shown)} of them"
-    cases = [_case(document, called, hazard) for hazard in shown]
-    return folded(f"{where}: {count}{rest}", listed(cases, class_="hazards"))
+    heading = f"Found in {names.generation(number)}" if number else "Found"
+    remainder = (
+        "" if len(hazards_here) == count else f", the first {len(hazards_here)} of them"
+    )
+    cases = [_case(document, called, hazard) for hazard in hazards_here]
+    return folded(f"{heading}: {count}{remainder}", listed(cases, class_="hazards"))
 
 
 def _case(document: Document, called: names.Names, hazard: Hazard) -> Markup:

@@ -28,14 +28,14 @@ class Names:
         counted: dict[str, int] = {}
         rows = list(agents)
         sides = [row for row in rows if _is_of_generation(row)]
-        last = {(row.generation, row.side): row.hash for row in sides}
-        last |= {(r.generation, r.side): r.hash for r in sides if r.accepted is not None}
+        latest = {(row.generation, row.side): row.hash for row in sides}
+        latest |= {(r.generation, r.side): r.hash for r in sides if r.accepted is not None}
         for row in rows:
             name = row.spec.id
             if _is_of_generation(row):
                 number = row.generation or 0
                 name = f"{generation(number)} {made_in(row)}".strip()
-                if last[row.generation, row.side] == row.hash:
+                if latest[row.generation, row.side] == row.hash:
                     name = generation(number, row.side)
             elif row.role:
                 name = f"{row.role} {counted.get(row.role, 0)}"
@@ -99,10 +99,10 @@ def generation(number: int, sign: str = "") -> str:
     return f"A{str(number).translate(_SMALL)}{_SIDES.get(sign, '')}"
 
 
-def person(who: str) -> str:
+def person(annotator: str) -> str:
     """Return the name of a generation that a tag holds: ``A2+`` is A₂⁺."""
-    match = _GENERATION.fullmatch(who)
-    return generation(int(match[1]), match[2]) if match else who
+    match = _GENERATION.fullmatch(annotator)
+    return generation(int(match[1]), match[2]) if match else annotator
 
 
 def short(name: str) -> str:
@@ -149,7 +149,7 @@ def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         value = alone if isinstance(alone, Mapping) and "id" in alone else setting
         if isinstance(value, Mapping) and value:
             settings |= flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+        elif isinstance(value, list) and all(isinstance(entry, str) for entry in value):
             settings[f"{prefix}{name}"] = ", ".join(value) or "none"
         else:
             settings[f"{prefix}{name}"] = str(value)

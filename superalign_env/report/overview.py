@@ -40,8 +40,8 @@ def _of_a_chain(document: Document) -> str:
     many = f"{len(accepted)} of {len(verdicts)} generations"
     be = "was" if len(verdicts) == 1 else "were"
     parts = [f"{many} {be} accepted."]
-    drawn = plane(document)
-    rungs = [r for r in drawn.rungs if r.generation in accepted and r.after]
+    chain_plane = plane(document)
+    rungs = [r for r in chain_plane.rungs if r.generation in accepted and r.after]
     if rungs:
         first, last = rungs[0], rungs[-1]
         assert first.after is not None and last.after is not None
@@ -49,13 +49,13 @@ def _of_a_chain(document: Document) -> str:
         newest = names.generation(last.generation, "+")
         if first is last:
             parts.append(
-                f"{newest} has {drawn.capability} {now[0]} and the {drawn.risk} is {now[1]}."
+                f"{newest} has {chain_plane.capability} {now[0]} and the {chain_plane.risk} is {now[1]}."
             )
         else:
             was = [_said(first.after.capability), _said(first.after.risk)]
             parts.append(
                 f"From {names.generation(first.generation, '+')} to {newest}, "
-                f"{drawn.capability} went from {was[0]} to {now[0]} and the {drawn.risk} "
+                f"{chain_plane.capability} went from {was[0]} to {now[0]} and the {chain_plane.risk} "
                 f"from {was[1]} to {now[1]}."
             )
     hazards = sum(document.found.values())
@@ -74,8 +74,8 @@ def _alarms(document: Document) -> str:
     if not kinds:
         return "No alarm went off."
     many = sum(kinds.values())
-    named = ", ".join(kind.partition(".")[2] for kind in kinds)
-    return f"{many} {'alarm' if many == 1 else 'alarms'} went off: {named}."
+    kinds_listed = ", ".join(kind.partition(".")[2] for kind in kinds)
+    return f"{many} {'alarm' if many == 1 else 'alarms'} went off: {kinds_listed}."
 
 
 def _of_self_play(document: Document) -> str:
@@ -107,11 +107,13 @@ def _of_rounds(document: Document) -> str:
 
 def _one_sided(document: Document) -> str:
     """Return the counts of requests where one side was never asked."""
-    asked = {
+    one_sided = {
         truth: _latest(document, "requests.asked", who="final", truth=truth)
         for truth in ("harmful", "benign")
     }
-    counts = [f"{number(count.value)} {truth}" for truth, count in asked.items() if count]
+    counts = [
+        f"{number(count.value)} {truth}" for truth, count in one_sided.items() if count
+    ]
     if not counts:
         return ""
     return (
@@ -122,11 +124,11 @@ def _one_sided(document: Document) -> str:
 
 def _attacked(document: Document) -> str:
     """Return the success of a fresh attacker with its interval; empty where none was sent."""
-    fresh = [
-        _latest(document, "attack.harm", who=who, split="test", attacker="fresh")
-        for who in ("final", "before")
+    metrics_here = [
+        _latest(document, "attack.harm", who=side, split="test", attacker="fresh")
+        for side in ("final", "before")
     ]
-    final, before = fresh
+    final, before = metrics_here
     if final is None:
         return ""
     was = f", {names.interval(before)} before training" if before else ""
@@ -198,11 +200,11 @@ def _identity(document: Document) -> list[Fact]:
 
 def _asked(document: Document) -> list[Fact]:
     """Return the settings that a reader wants first, as far as the run has them."""
-    asked = names.flat(document.info.config)
+    settings = names.flat(document.info.config)
     chain = document.generations > 0
     return [
-        (name, asked[key])
-        for name, key, shown in (
+        (name, settings[key])
+        for name, key, label in (
             ("scenario", "scenario", True),
             ("generations", "generations", chain),
             ("rounds", "rounds", True),
@@ -212,7 +214,7 @@ def _asked(document: Document) -> list[Fact]:
             ("conformity by", "conform.algorithm.id", chain),
             ("ladder", "levels", chain),
         )
-        if shown and asked.get(key, "None") != "None"
+        if label and settings.get(key, "None") != "None"
     ] + _by_role(document.info.config)
 
 
@@ -222,15 +224,15 @@ def _by_role(config: Mapping[str, Any]) -> list[Fact]:
     for name, key in (("lineup", "lineup"), ("trained by", "train")):
         roles = config.get(key)
         held_by = roles.items() if isinstance(roles, Mapping) else ()
-        texts = [f"{role}: {_ids(held)}" for role, held in held_by if held]
+        texts = [f"{role}: {_ids(agent_ids)}" for role, agent_ids in held_by if agent_ids]
         if texts:
             facts.append((name, ", ".join(texts)))
     return facts
 
 
-def _ids(held: Any) -> str:
+def _ids(agent_ids: Any) -> str:
     """Return the ids of a role's agent or algorithms."""
-    several = held if isinstance(held, list) else [held]
+    several = agent_ids if isinstance(agent_ids, list) else [agent_ids]
     return " + ".join(
         str(o.get("id")) if isinstance(o, Mapping) else str(o) for o in several
     )
@@ -261,9 +263,9 @@ def _cost(document: Document) -> list[Fact]:
         )
         if total(document, field)
     ]
-    asked = document.budget
-    if asked.asked:
-        facts.append(("people answered", f"{asked.answered} of {asked.asked}"))
+    budget = document.budget
+    if budget.asked:
+        facts.append(("people answered", f"{budget.answered} of {budget.asked}"))
     if document.seconds:
         facts.append(("time", duration(sum(document.seconds.values()))))
     return facts

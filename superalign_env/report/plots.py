@@ -59,18 +59,19 @@ def axis(document: Document, group: Group) -> Timeline:
         numbers = sorted({stage.generation for stage in document.stages})
         places = {stage.id: float(stage.generation) for stage in document.stages}
         return Timeline("generation", tuple((float(n), str(n)) for n in numbers), places)
-    shown = {name for chart in group.charts for name in chart.names}
-    measured = {row.stage for row in document.metrics if row.metric.name in shown}
+    names_shown = {name for chart in group.charts for name in chart.names}
+    measured = {row.stage for row in document.metrics if row.metric.name in names_shown}
     pairs = sorted({(s.generation, s.round) for s in document.stages if s.id in measured})
     order = {pair: float(place) for place, pair in enumerate(pairs)}
-    many = len({generation for generation, _ in pairs}) > 1
+    several_generations = len({generation for generation, _ in pairs}) > 1
     ticks = tuple(
-        (order[pair], f"{pair[0]}·{pair[1]}" if many else str(pair[1])) for pair in pairs
+        (order[pair], f"{pair[0]}·{pair[1]}" if several_generations else str(pair[1]))
+        for pair in pairs
     )
     places = {
         s.id: order[s.generation, s.round] for s in document.stages if s.id in measured
     }
-    return Timeline("generation · round" if many else "round", ticks, places)
+    return Timeline("generation · round" if several_generations else "round", ticks, places)
 
 
 def curves(
@@ -111,36 +112,36 @@ def curves(
     ]
 
 
-def panels(chart: Chart, drawn: Sequence[Curve], placed: Timeline) -> list[Panel]:
+def panels(chart: Chart, curves_shown: Sequence[Curve], placed: Timeline) -> list[Panel]:
     """Return one panel for each set of tags that tells panels apart, titled by these."""
-    kinds = list(dict.fromkeys((curve.name, curve.of) for curve in drawn))
-    sets = list(dict.fromkeys(curve.panel for curve in drawn))
-    made = []
+    kinds = list(dict.fromkeys((curve.name, curve.of) for curve in curves_shown))
+    sets = list(dict.fromkeys(curve.panel for curve in curves_shown))
+    panels_made = []
     for apart in sets:
-        here = [curve for curve in drawn if curve.panel == apart]
+        curves_here = [curve for curve in curves_shown if curve.panel == apart]
         lines = [
             Line(
-                _label(curve, drawn),
+                _label(curve, curves_shown),
                 tuple(dot(place, metric) for place, metric in curve.points),
                 colour=kinds.index((curve.name, curve.of)),
                 style=_style(curve),
                 hollow=curve.side == "-",
             )
-            for curve in here
+            for curve in curves_here
         ]
-        used = {place for curve in here for place, _ in curve.points}
+        used = {place for curve in curves_here for place, _ in curve.points}
         ticks = tuple(tick for tick in placed.ticks if tick[0] >= min(used))
         title = apart_of(chart, apart) or ("all" if len(sets) > 1 else "")
-        share = all(curve.share for curve in here)
-        made.append(Panel(title, tuple(lines), ticks, placed.across, share))
-    return made
+        share = all(curve.share for curve in curves_here)
+        panels_made.append(Panel(title, tuple(lines), ticks, placed.across, share))
+    return panels_made
 
 
-def title_of(chart: Chart, drawn: Sequence[Curve]) -> str:
+def title_of(chart: Chart, curves_shown: Sequence[Curve]) -> str:
     """Return the title of a chart; where one of several metrics is alone, it is named."""
-    measured = {curve.name for curve in drawn}
+    measured = {curve.name for curve in curves_shown}
     if len(chart.names) > 1 and len(measured) == 1:
-        return drawn[0].title
+        return curves_shown[0].title
     return chart.title
 
 
@@ -156,9 +157,9 @@ def apart_of(chart: Chart, apart: Sequence[str]) -> str:
 
 def dot(place: float, metric: Metric) -> Dot:
     """Return a metric as a point with its interval and tooltip."""
-    many = f", n {metric.n}" if metric.n else ""
+    count = f", n {metric.n}" if metric.n else ""
     return Dot(
-        place, metric.value, metric.low, metric.high, f"{names.interval(metric)}{many}"
+        place, metric.value, metric.low, metric.high, f"{names.interval(metric)}{count}"
     )
 
 
@@ -168,8 +169,8 @@ def leftover(document: Document) -> list[Group]:
     stages = {stage.id: stage for stage in document.stages}
     measured: dict[str, list[Stage]] = {}
     for name, metric in document.metrics:
-        drawn = metric.name in grouped or document.kind(metric.name).chart != "line"
-        if name in stages and not drawn and not metric.opponent:
+        has_chart = metric.name in grouped or document.kind(metric.name).chart != "line"
+        if name in stages and not has_chart and not metric.opponent:
             measured.setdefault(metric.name, []).append(stages[name])
     charts: dict[Literal["generation", "round"], list[Chart]] = {
         "generation": [],
@@ -254,9 +255,9 @@ def _is_of_many(document: Document, name: str) -> bool:
     return False
 
 
-def places_of(drawn: Iterable[Curve]) -> list[float]:
+def places_of(curves_shown: Iterable[Curve]) -> list[float]:
     """Return every place at which one of the curves has a point, in order."""
-    return sorted({place for curve in drawn for place, _ in curve.points})
+    return sorted({place for curve in curves_shown for place, _ in curve.points})
 
 
 def multiples(title: str, text: str, panels: Sequence[Panel], id: str) -> Markup:
@@ -277,13 +278,13 @@ def multiples(title: str, text: str, panels: Sequence[Panel], id: str) -> Markup
         for number, panel in enumerate(panels)
     ]
     several = len(pictures) > 1
-    shown = element("div", *pictures, class_="panels") if several else pictures[0]
+    content = element("div", *pictures, class_="panels") if several else pictures[0]
     return element(
         "div",
         element("h3", title),
         element("p", text, class_="reading") if text else None,
         legend(line for panel in panels for line in panel.lines),
-        shown,
+        content,
         class_=" ".join(
             ("chart", *("several",) * several, *("two",) * (len(pictures) == 2))
         ),
@@ -314,5 +315,5 @@ def described(title: str, panel: Panel, id: str) -> Described:
             for dot in line.dots
         )
         texts.append(f"{line.label}: {dots}" if line.label else dots)
-    named = ": ".join(part for part in (title, panel.title) if part)
-    return Described(id, named, f"By {panel.across}. {'; '.join(texts)}.")
+    heading = ": ".join(part for part in (title, panel.title) if part)
+    return Described(id, heading, f"By {panel.across}. {'; '.join(texts)}.")

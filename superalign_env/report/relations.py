@@ -62,9 +62,11 @@ def sources(document: Document, called: Names) -> PageSection | None:
         metrics = [m for _, m in document.metrics if m.name == kind.name and m.opponent]
         for step in sorted({m.step for m in metrics}):
             cells = crosstab((m for m in metrics if m.step == step), both_ways=True)
-            when = f", {generation(step)}" if step else ""
+            suffix = f", {generation(step)}" if step else ""
             id = f"sources-{len(parts)}"
-            parts += _drawn(cells, called, id, f"{kind.title}{when}", ("source", "source"))
+            parts += _drawn(
+                cells, called, id, f"{kind.title}{suffix}", ("source", "source")
+            )
     if not parts:
         return None
     return section(
@@ -147,7 +149,7 @@ def _drawn(
     rows = tuple(called(row) for row in cells.rows)
     columns = tuple(called(column) for column in cells.columns)
     opposed = below or axes[0] == axes[1]
-    drawn = draw_grid(
+    image = draw_grid(
         Grid(rows, columns, values, *axes, opposed=opposed),
         Described(id, title, _words(cells, called, axes)),
     )
@@ -166,7 +168,7 @@ def _drawn(
         element(
             "div",
             element("h3", title),
-            picture(drawn, wide=title),
+            picture(image, wide=title),
             folded(f"{title}, in numbers", numbers),
             class_="matrix",
         )
@@ -182,10 +184,12 @@ def lineage(document: Document, called: Names) -> PageSection | None:
     if not any(row.parent or row.path for row in document.agents):
         return None
     reasons = _reasons(document)
-    shown = document.agents
-    if len(shown) > _MAX_AGENTS:
-        shown = tuple(row for row in shown if row.role == "learner")[:_MAX_AGENTS]
-    generation = {row.hash: row.generation for row in shown if row.side}
+    agents_shown = document.agents
+    if len(agents_shown) > _MAX_AGENTS:
+        agents_shown = tuple(row for row in agents_shown if row.role == "learner")[
+            :_MAX_AGENTS
+        ]
+    generation = {row.hash: row.generation for row in agents_shown if row.side}
     nodes = [
         Node(
             row.hash,
@@ -196,7 +200,7 @@ def lineage(document: Document, called: Names) -> PageSection | None:
             _state(row),
             f"{called(row.hash)}: {row.spec.id} {row.hash} {reasons.get(row.hash, '')}",
         )
-        for row in sorted(shown, key=_order)
+        for row in sorted(agents_shown, key=_order)
     ]
     described = Described(
         "lineage", "Lineage", f"{len(nodes)} agents; the table below names every parent."

@@ -67,12 +67,12 @@ def finals(document: Document) -> PageSection | None:
     )
 
 
-def parted(found: Iterable[names.Key]) -> tuple[list[names.Key], list[names.Key]]:
+def parted(keys: Iterable[names.Key]) -> tuple[list[names.Key], list[names.Key]]:
     """Return measures in the order of the charts: headlines, and all others.
 
     Where nothing is a headline everything is.
     """
-    ordered = sorted(found, key=lambda key: _ORDER.get(key.name, len(_ORDER)))
+    ordered = sorted(keys, key=lambda key: _ORDER.get(key.name, len(_ORDER)))
     first = [key for key in ordered if key.name in HEADLINES]
     return (first, [k for k in ordered if k not in first]) if first else (ordered, [])
 
@@ -106,14 +106,14 @@ def stages(document: Document) -> PageSection | None:
     by_stage = {cost.stage: cost for cost in document.costs}
     fields = [(name, field) for name, field in _FIELDS if total(document, field)]
     seconds = document.seconds
-    many = document.generations > 0
+    has_generations = document.generations > 0
     rows: list[tuple[Child, ...]] = []
     for stage in document.stages:
         cost = by_stage.get(stage.id, StageCost(stage.id))
         rows.append(
             (
                 stage.id,
-                *([str(stage.generation)] if many else []),
+                *([str(stage.generation)] if has_generations else []),
                 str(stage.round),
                 badge(stage.status),
                 *(grouped(getattr(cost, field)) for _, field in fields),
@@ -122,7 +122,7 @@ def stages(document: Document) -> PageSection | None:
         )
     summed: tuple[Child, ...] = (
         "all",
-        *([""] if many else []),
+        *([""] if has_generations else []),
         "",
         None,
         *(grouped(total(document, field)) for _, field in fields),
@@ -130,26 +130,26 @@ def stages(document: Document) -> PageSection | None:
     )
     heads = (
         "stage",
-        *(["generation"] if many else []),
+        *(["generation"] if has_generations else []),
         "round",
         "status",
         *(name for name, _ in fields),
         *(["time"] if seconds else []),
     )
-    made = table(heads, [*rows, summed], label="Stages and their cost", class_="numbers")
-    return section("stages", "Stages and cost", "", folded(f"{len(rows)} stages", made))
+    grid = table(heads, [*rows, summed], label="Stages and their cost", class_="numbers")
+    return section("stages", "Stages and cost", "", folded(f"{len(rows)} stages", grid))
 
 
 def settings(document: Document) -> PageSection:
     """Return settings and versions."""
-    asked = list(names.flat(document.info.config).items())
-    made = [*document.info.versions.items(), ("revision", document.info.revision)]
+    options = list(names.flat(document.info.config).items())
+    versions = [*document.info.versions.items(), ("revision", document.info.revision)]
     return section(
         "settings",
         "Settings and versions",
         "",
-        folded("Settings", table(("setting", "value"), asked, label="Settings")),
-        folded("Versions", table(("made with", "version"), made, label="Versions")),
+        folded("Settings", table(("setting", "value"), options, label="Settings")),
+        folded("Versions", table(("made with", "version"), versions, label="Versions")),
     )
 
 
@@ -175,7 +175,7 @@ def numbers(document: Document, called: Names) -> PageSection | None:
     ]
     heads = ("metric", "value", "interval", "n", "agent", "against", "tags", "stage")
     count = len(document.metrics)
-    more = (
+    remainder = (
         element(
             "p",
             f"The first {_MAX_NUMBERS} of {count}; `superalign show --metrics` prints them all.",
@@ -183,5 +183,7 @@ def numbers(document: Document, called: Names) -> PageSection | None:
         if count > _MAX_NUMBERS
         else None
     )
-    shown = table(heads, rows, label="All metrics", class_="numbers")
-    return section("numbers", "All numbers", "", folded(f"{count} metrics", more, shown))
+    grid = table(heads, rows, label="All metrics", class_="numbers")
+    return section(
+        "numbers", "All numbers", "", folded(f"{count} metrics", remainder, grid)
+    )

@@ -29,15 +29,15 @@ from superalign_env.types import MetricKind
 def progress(document: Document, called: names.Names) -> Iterator[PageSection]:
     """Yield one section for each group of charts that has anything to show."""
     for group in GROUPS:
-        made = _group(document, group, called)
-        if made is not None:
-            yield made
+        groups = _group(document, group, called)
+        if groups is not None:
+            yield groups
 
 
 def others(document: Document, called: names.Names) -> PageSection | None:
     """Return the curves of metrics that no chart names, folded away."""
-    made = [_group(document, group, called) for group in leftover(document)]
-    bodies = [section.body for section in made if section is not None]
+    groups = [_group(document, group, called) for group in leftover(document)]
+    bodies = [section.body for section in groups if section is not None]
     return (
         PageSection("others", "Other numbers", folded("Show them", *bodies))
         if bodies
@@ -50,21 +50,23 @@ def _group(document: Document, group: Group, called: names.Names) -> PageSection
     drawn_charts = [
         (chart, curves(document, chart, placed, called)) for chart in group.charts
     ]
-    drawn_charts = [(chart, drawn) for chart, drawn in drawn_charts if drawn]
+    drawn_charts = [
+        (chart, curves_shown) for chart, curves_shown in drawn_charts if curves_shown
+    ]
     if not drawn_charts:
         return None
     charts: list[Markup] = []
-    left = MOST
-    for number, (chart, drawn) in enumerate(drawn_charts):
-        shown = panels(chart, drawn, placed)[:left]
-        left -= len(shown)
-        if shown:
+    remaining = MOST
+    for number, (chart, curves_shown) in enumerate(drawn_charts):
+        panels_shown = panels(chart, curves_shown, placed)[:remaining]
+        remaining -= len(panels_shown)
+        if panels_shown:
             id = f"{group.id}-{number}"
             measured_under = conditions(
-                metric for curve in drawn for _, metric in curve.points
+                metric for curve in curves_shown for _, metric in curve.points
             )
             text = " ".join(filter(None, (chart.text, measured_under)))
-            charts.append(multiples(title_of(chart, drawn), text, shown, id))
+            charts.append(multiples(title_of(chart, curves_shown), text, panels_shown, id))
     return section(
         group.id,
         group.title,
@@ -78,9 +80,9 @@ def _group(document: Document, group: Group, called: names.Names) -> PageSection
 
 
 def _numbers(
-    found: list[tuple[Chart, list[Curve]]], placed: Timeline, label: str
+    charts: list[tuple[Chart, list[Curve]]], placed: Timeline, label: str
 ) -> Markup:
-    places = places_of(curve for _, drawn in found for curve in drawn)
+    places = places_of(curve for _, curves_shown in charts for curve in curves_shown)
     ticks = dict(placed.ticks)
     heads = [
         "measure",
@@ -95,20 +97,20 @@ def _numbers(
                 for place in places
             ),
         )
-        for chart, drawn in found
-        for curve in drawn
+        for chart, curves_shown in charts
+        for curve in curves_shown
     ]
     return table(heads, rows, label=label, class_="figures")
 
 
 def _called(chart: Chart, curve: Curve) -> str:
-    named = (
+    label = (
         curve.label
         if len(chart.names) > 1
         else ": ".join(part for part in (chart.title, curve.kind) if part)
     )
     apart = apart_of(chart, curve.panel)
-    return " · ".join(part for part in (named, apart, names.side(curve.side)) if part)
+    return " · ".join(part for part in (label, apart, names.side(curve.side)) if part)
 
 
 POINTS = 80
@@ -137,31 +139,31 @@ def training(document: Document) -> PageSection | None:
     for name in by_metric:
         if document.kind(name).chart == "line":
             charts.setdefault("/".join(name.split("/")[:2]), []).append(name)
-    drawn: list[Markup] = []
+    pictures: list[Markup] = []
     rows: list[tuple[str, ...]] = []
-    left = MOST
-    for chart, chosen in charts.items():
-        whole = "in all" if len(chosen) > 1 else ""
+    remaining = MOST
+    for chart, lines_here in charts.items():
+        total = "in all" if len(lines_here) > 1 else ""
         panels = [
             _panel(
                 by_metric[name],
-                name.removeprefix(chart).strip("/") or whole,
+                name.removeprefix(chart).strip("/") or total,
                 roles,
                 share=document.kind(name).unit == "share",
             )
-            for name in chosen
+            for name in lines_here
         ]
-        panels, left = panels[:left], max(0, left - len(panels))
+        panels, remaining = panels[:remaining], max(0, remaining - len(panels))
         if panels:
             kind = document.kind(chart)
-            id = f"training-{len(drawn)}"
-            drawn.append(multiples(kind.title, _reading(kind), panels, id))
+            id = f"training-{len(pictures)}"
+            pictures.append(multiples(kind.title, _reading(kind), panels, id))
         rows += [
             (document.kind(name).title, label, *_ends(series.points))
-            for name in chosen
+            for name in lines_here
             for series, label in zip(by_metric[name], _labels(by_metric[name]), strict=True)
         ]
-    if not drawn:
+    if not pictures:
         return None
     heads = ("metric", "of", "at first", "at last")
     return section(
@@ -169,7 +171,7 @@ def training(document: Document) -> PageSection | None:
         "Training",
         "What algorithms computed at every update of a policy, a line for each role. A point "
         "of a long line is the mean of a stretch. Generations follow one another.",
-        element("div", *drawn, class_="charts"),
+        element("div", *pictures, class_="charts"),
         folded(
             "Training in numbers",
             element("p", "Means over the first and the last tenth of the updates."),
@@ -224,7 +226,7 @@ def _labels(several: Sequence[_Series]) -> list[str]:
     """Return the label of each series: its role, and tags that differ within the role."""
     labels = []
     for series in several:
-        kinds = [other.kind for other in several if other.role == series.role]
+        kinds = [sibling.kind for sibling in several if sibling.role == series.role]
         telling = [
             value
             for place, value in enumerate(series.kind)

@@ -71,10 +71,10 @@ def check_agent(
         raise ProtocolError(f"{name_of(player)} changed the views it was shown; copy first")
     if elsewhere:
         made_by = elsewhere if isinstance(elsewhere, str) else ""
-        other = asked_elsewhere(
+        replies_there = asked_elsewhere(
             player.spec, views, made_by=made_by, state=state, timeout=timeout
         )
-        _require_same(player, other, first, "asked in another process")
+        _require_same(player, replies_there, first, "asked in another process")
     if not waits(player) and len(player.act([])):  # type: ignore[union-attr]  # it batches
         raise ProtocolError(f"{name_of(player)} replied to no view at all")
     _check_same(player, views, first, timeout)
@@ -90,11 +90,11 @@ def example_views() -> list[View]:
         Turn("user", "ann will read poem near wall today ; help ann"),
         Turn("learner_0", "comply"),
     )
-    made = []
+    views = []
     for n in range(12):
         role = ("attacker", "learner", "critic")[n % 3]
         text = ("", hostile, "say something")[n // 3 % 3]
-        made.append(
+        views.append(
             View(
                 f"example-{n // 3}",
                 n // 3,
@@ -108,7 +108,7 @@ def example_views() -> list[View]:
                 menu=("comply", "refuse") if n % 2 else (),
             )
         )
-    return made
+    return views
 
 
 def _check_spec(player: Anyone) -> None:
@@ -137,27 +137,29 @@ def _asked(player: Anyone, views: Sequence[View], timeout: float | None) -> list
 
 
 def _check_reply(name: str, view: View, reply: Reply) -> None:
-    who = f"{name}, asked as {view.seat},"
+    subject = f"{name}, asked as {view.seat},"
     if reply.error:
-        raise ProtocolError(f"{who} gave no reply: {reply.error}")
+        raise ProtocolError(f"{subject} gave no reply: {reply.error}")
     reason = flaw(reply.text, _LONGEST)
     if reason:
-        raise ProtocolError(f"{who} gave a text that {reason}")
+        raise ProtocolError(f"{subject} gave a text that {reason}")
     try:
         same = from_json(to_json(reply), Reply) == reply
     except (ValueError, TypeError) as error:
-        raise ProtocolError(f"{who} gave a reply that has no JSON form: {error}") from error
+        raise ProtocolError(
+            f"{subject} gave a reply that has no JSON form: {error}"
+        ) from error
     if not same:
         raise ProtocolError(
-            f"{who} gave a reply that changes on a trip through JSON; fields must have the "
+            f"{subject} gave a reply that changes on a trip through JSON; fields must have the "
             "types that Reply declares (tuples of Python ints and floats, no arrays)"
         )
     if reply.logprobs and len(reply.logprobs) != len(reply.token_ids):
         raise ProtocolError(
-            f"{who} gave {len(reply.logprobs)} logprobs for {len(reply.token_ids)} token ids"
+            f"{subject} gave {len(reply.logprobs)} logprobs for {len(reply.token_ids)} token ids"
         )
     if any([logprob > 0.0 for logprob in reply.logprobs]):
-        raise ProtocolError(f"{who} gave a positive log-probability")
+        raise ProtocolError(f"{subject} gave a positive log-probability")
 
 
 def _check_same(

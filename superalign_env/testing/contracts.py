@@ -24,17 +24,17 @@ _OURS = (str(Path(__file__).parent), game.__file__)
 
 
 @contextmanager
-def calling(place: str, said: Sequence[Utterance] = ()) -> Iterator[None]:
+def calling(place: str, spoken: Sequence[Utterance] = ()) -> Iterator[None]:
     """Turn an exception inside into a `ProtocolError` that names its function and place.
 
     Args:
         place: where in the play, ``case 3``.
-        said: the words that were given to the rules.
+        spoken: the words that were given to the rules.
     """
     try:
         yield
     except Exception as error:  # rules raise whatever comes
-        words = " and ".join([f"{u.seat} said '{one_line(u.text, 60)}'" for u in said])
+        words = " and ".join([f"{u.seat} said '{one_line(u.text, 60)}'" for u in spoken])
         after = f" after {words}" if words else ""
         raise ProtocolError(
             f"{_culprit(error)} raised {type(error).__name__}: {error}{after} ({place}). Rules "
@@ -58,10 +58,10 @@ def require(holds: bool, message: str, error: type[ProtocolError] = ProtocolErro
 
 def require_kind(name: str, value: object, *kinds: type) -> None:
     """Raise unless a value is of one of the kinds."""
-    wanted = " or ".join([kind.__name__.replace("NoneType", "None") for kind in kinds])
+    expected = " or ".join([kind.__name__.replace("NoneType", "None") for kind in kinds])
     require(
         isinstance(value, kinds),
-        f"{name} gave a {type(value).__name__} where the contract wants a {wanted}",
+        f"{name} gave a {type(value).__name__} where the contract wants a {expected}",
     )
 
 
@@ -81,13 +81,13 @@ _SAID = (
 """What nobody expects, and somebody will say."""
 
 
-def require_members(thing: object, protocol: type, what: str) -> None:
+def require_members(thing: object, protocol: type, label: str) -> None:
     """Check that a thing has everything a protocol names, before any of it is used.
 
     Args:
         thing: what somebody wrote.
         protocol: what it shall be; its docstrings say what to add.
-        what: how to call it in the message, ``scenario``.
+        label: how to call it in the message, ``scenario``.
 
     Raises:
         ProtocolError: it is a class, or something is missing; the message lists what.
@@ -99,7 +99,7 @@ def require_members(thing: object, protocol: type, what: str) -> None:
     if missing:
         lines = "".join([f"\n    {line}" for line in missing])
         raise ProtocolError(
-            f"{type(thing).__name__} is no {what} yet "
+            f"{type(thing).__name__} is no {label} yet "
             f"(see {protocol.__module__}.{protocol.__name__}); add{lines}"
         )
 

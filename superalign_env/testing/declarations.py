@@ -89,7 +89,7 @@ def check_declared(
     """
     facts = facts_of(scenario)
     occurred: set[str] = set()
-    played = 0
+    episodes = 0
     unmade = _not_made(scenario, made_by) if variants_of(scenario) else ""
     for name, rules in (
         [(scenario.id, scenario)] if unmade else _variants(scenario, made_by)
@@ -101,11 +101,11 @@ def check_declared(
             _check_opinions(episode, opinions_of(rules), name)
             _check_winner(rules, episode)
             occurred |= {fact for fact in FACTS if getattr(episode, fact)}
-            played += 1
+            episodes += 1
     for fact, role in facts.items():
         require(
             fact in occurred or bool(unmade),
-            f"facts declare {fact!r} of {role!r}, and no step of {played} episodes held one; "
+            f"facts declare {fact!r} of {role!r}, and no step of {episodes} episodes held one; "
             f"return Step(…, {fact}=(…,)), or declare a variant in which it occurs",
         )
     return ScenarioCheck(
@@ -147,10 +147,10 @@ def _variants(scenario: Scenario[Any], made_by: str) -> Iterator[tuple[str, Scen
 def _made(
     options: Mapping[str, Any], scenario: Scenario[Any], made_by: str
 ) -> Scenario[Any]:
-    made: Scenario[Any] = (
+    rules: Scenario[Any] = (
         make_scenario(made_by, **options) if made_by else type(scenario)(**options)
     )
-    return made
+    return rules
 
 
 def _not_made(scenario: Scenario[Any], made_by: str) -> str:
@@ -193,7 +193,7 @@ def _check_opinions(episode: Episode, opinions: Sequence[str], place: str) -> No
 def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None:
     """Check the authors and the turns of an episode's facts."""
     speakers = {u.turn: u.seat for u in episode.utterances}
-    stood = {fact.about for fact in episode.planted}
+    places = {fact.about for fact in episode.planted}
     for name in FACTS:
         for fact in getattr(episode, name):
             role = facts.get(name)
@@ -222,7 +222,7 @@ def _check_facts(episode: Episode, facts: Mapping[str, str], place: str) -> None
         require(score is None or 0 <= score <= 1, f"{place}: a score of {score} (0 to 1)")
     for planted in episode.planted:
         require(
-            planted.about < 0 and planted.about in stood,
+            planted.about < 0 and planted.about in places,
             f"{place}: a planted answer is about turn {planted.about}; nobody spoke it, so "
             "it is negative",
         )
@@ -265,8 +265,8 @@ def _lines(scenario: Scenario[Any], facts: Mapping[str, str], unmade: str) -> Se
         lines.append(f"can be trained by pay: {', '.join(paying)}")
     variants = variants_of(scenario)
     lines.append(f"has variants: {', '.join(variants)}" if variants else "has no variants")
-    made = [f"{name} ({role})" for name, role in facts.items()]
-    lines.append(f"has facts: {', '.join(made)}" if made else "has no facts")
+    own_lines = [f"{name} ({role})" for name, role in facts.items()]
+    lines.append(f"has facts: {', '.join(own_lines)}" if own_lines else "has no facts")
     for fact, variant, use in (
         ("queries", "attacked", "nobody is taught to ask, and no fresh attack is measured"),
         ("planted", "planted", "who judges is not taught by planted answers"),

@@ -128,35 +128,35 @@ def _played(
     return steps
 
 
-def _action(space: Any, seed: int, said: list[Any]) -> Any:
+def _action(space: Any, seed: int, actions: list[Any]) -> Any:
     space.seed(seed & 0x7FFFFFFF)
-    said.append(space.sample())
-    return said[-1]
+    actions.append(space.sample())
+    return actions[-1]
 
 
-def _aec_trace(env: Any, said: list[Any]) -> Iterator[Any]:
+def _aec_trace(env: Any, actions: list[Any]) -> Iterator[Any]:
     for step, seat in enumerate(env.agent_iter(_MOST_STEPS)):
         observation, reward, terminated, truncated, info = env.last()
         yield seat, observation, reward, terminated, truncated, dict(info)
         over = terminated or truncated
-        env.step(None if over else _action(env.action_space(seat), mix(1, step), said))
+        env.step(None if over else _action(env.action_space(seat), mix(1, step), actions))
 
 
-def _parallel_trace(env: Any, said: list[Any]) -> Iterator[Any]:
+def _parallel_trace(env: Any, actions: list[Any]) -> Iterator[Any]:
     for step in range(_MOST_STEPS):
         if not env.agents:
             return
         yield env.step(
             {
-                seat: _action(env.action_space(seat), mix(1, step, place), said)
+                seat: _action(env.action_space(seat), mix(1, step, place), actions)
                 for place, seat in enumerate(env.agents)
             }
         )
 
 
-def _gymnasium_trace(env: Any, said: list[Any]) -> Iterator[Any]:
+def _gymnasium_trace(env: Any, actions: list[Any]) -> Iterator[Any]:
     for step in range(_MOST_STEPS):
-        outcome = env.step(_action(env.action_space, mix(1, step), said))
+        outcome = env.step(_action(env.action_space, mix(1, step), actions))
         yield outcome
         if outcome[2] or outcome[3]:
             return

@@ -39,15 +39,19 @@ def check_hidden(game: Game) -> int:
     scenario: Any = game.scenario
     first = Game(scenario, game.key, task=game.task).state
     texts = {t for seat in scenario.seats for t in _hidden(scenario, first, seat)}
-    kept = {text for text in texts if _planted(first, {text: marker(0, "one")}) != first}
+    texts_kept = {
+        text for text in texts if _planted(first, {text: marker(0, "one")}) != first
+    }
     worlds = [
-        _planted(first, {text: marker(n, world) for n, text in enumerate(sorted(kept))})
+        _planted(
+            first, {text: marker(n, world) for n, text in enumerate(sorted(texts_kept))}
+        )
         for world in ("one", "other")
     ]
     groups = _groups(game.utterances)
-    fresh = _groups([_said_instead(u, n) for n, u in enumerate(game.utterances)])
-    hidden_texts = _compare(scenario, worlds, groups) + _compare(scenario, worlds, fresh)
-    _check_as_it_is(game, scenario, first, kept)
+    replaced = _groups([_said_instead(u, n) for n, u in enumerate(game.utterances)])
+    hidden_texts = _compare(scenario, worlds, groups) + _compare(scenario, worlds, replaced)
+    _check_as_it_is(game, scenario, first, texts_kept)
     return len(texts) + hidden_texts
 
 
@@ -73,15 +77,15 @@ def _compare(
             return hidden_texts  # who speaks may follow from what is hidden
         for seat in groups[0]:
             hidden = [_hidden(scenario, state, seat) for state in worlds]
-            shown = [scenario.view(state, seat) for state in worlds]
-            for texts, brief in zip(hidden, shown, strict=True):
+            briefs = [scenario.view(state, seat) for state in worlds]
+            for texts, brief in zip(hidden, briefs, strict=True):
                 hidden_texts += len(texts)
                 markers = [text for text in texts if _MARKER.fullmatch(text)]
                 _require_absent(markers, brief, seat, turn)
-            if all(hidden) and shown[0] != shown[1]:
+            if all(hidden) and briefs[0] != briefs[1]:
                 raise ProtocolError(
                     f"what is hidden from {seat} changes its view (turn {turn}, "
-                    f"{_difference(*shown)}); show nothing that is made from it, or leave it "
+                    f"{_difference(*briefs)}); show nothing that is made from it, or leave it "
                     "out of hidden(state, seat) once the seat may know"
                 )
         if turn == len(words) or [u.seat for u in words[turn]] != list(groups[0]):
@@ -94,7 +98,7 @@ def _compare(
     return hidden_texts
 
 
-def _check_as_it_is(game: Game, scenario: Any, state: Any, kept: set[str]) -> None:
+def _check_as_it_is(game: Game, scenario: Any, state: Any, texts_kept: set[str]) -> None:
     """Check the case as it was played, by secrets that could not be exchanged in its state.
 
     What somebody said, or the task says to all, is no secret any more.
@@ -102,7 +106,9 @@ def _check_as_it_is(game: Game, scenario: Any, state: Any, kept: set[str]) -> No
     public = " ".join([game.task.prompt, *(u.text for u in game.utterances)])
     for turn, words in enumerate(_groups(game.utterances)):
         for seat in scenario.to_move(state):
-            secrets = {s for s in _hidden(scenario, state, seat) if s not in public} - kept
+            secrets = {
+                s for s in _hidden(scenario, state, seat) if s not in public
+            } - texts_kept
             _require_absent(secrets, scenario.view(state, seat), seat, turn)
         state = scenario.apply(state, words).state
 
@@ -126,11 +132,11 @@ def _hidden(scenario: Any, state: Any, seat: Seat) -> list[str]:
 
 def _require_absent(texts: Iterable[str], brief: Brief, seat: Seat, turn: int) -> None:
     for field in brief.__struct_fields__:
-        shown = str(getattr(brief, field))
+        value = str(getattr(brief, field))
         for text in texts:
             # A marker is found anywhere; a short word may be a part of another.
             edge = "" if _MARKER.fullmatch(text) else r"\b"
-            if re.search(f"{edge}{re.escape(text)}{edge}", shown):
+            if re.search(f"{edge}{re.escape(text)}{edge}", value):
                 raise ProtocolError(
                     f"{seat} is shown what hidden(state, seat) says it must not see (turn "
                     f"{turn}, in its {field}); leave it out of the view, or out of hidden "

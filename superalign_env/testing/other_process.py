@@ -49,20 +49,20 @@ def asked_elsewhere(
             something else.
     """
     try:
-        done = _sent(RemoteCall(spec, made_by, state, tuple(views)), timeout)
+        process = _sent(RemoteCall(spec, made_by, state, tuple(views)), timeout)
     except subprocess.TimeoutExpired as error:
         raise ProtocolError(
             f"{spec.id} gave no reply from another process within {timeout} s, the start of "
             "that process included; raise timeout= if it takes long to load"
         ) from error
-    if done.returncode:
-        last_line = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    if process.returncode:
+        last_line = process.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise ProtocolError(
             f"{spec.id} could not be asked in another process: {last_line}. Name what makes it, "
             "elsewhere='my_package.my_module:make_it'"
         )
     try:
-        return from_json(done.stdout, list[Reply])
+        return from_json(process.stdout, list[Reply])
     except ValueError as error:
         raise ProtocolError(
             f"{spec.id}, asked in another process, left no replies on its standard output "
@@ -72,7 +72,7 @@ def asked_elsewhere(
 
 def _sent(call: RemoteCall, timeout: float | None) -> "subprocess.CompletedProcess[bytes]":
     """Run an call in a process where texts have other hashes."""
-    here = os.environ.get("PYTHONHASHSEED", "random")
+    hash_seed = os.environ.get("PYTHONHASHSEED", "random")
     return subprocess.run(
         [sys.executable, "-m", __name__],
         input=to_json(call),
@@ -81,7 +81,7 @@ def _sent(call: RemoteCall, timeout: float | None) -> "subprocess.CompletedProce
         timeout=timeout,
         env={
             **os.environ,
-            "PYTHONHASHSEED": "2" if here == "1" else "1",
+            "PYTHONHASHSEED": "2" if hash_seed == "1" else "1",
             "PYTHONPATH": os.pathsep.join([path or os.getcwd() for path in sys.path]),
         },
     )
@@ -103,8 +103,8 @@ def _made(call: RemoteCall) -> Anyone:
     if not call.made_by:
         return as_agent({**call.spec.options, "id": call.spec.id})
     module, _, name = call.made_by.partition(":")
-    made: Anyone = as_agent(getattr(importlib.import_module(module), name)())
-    return made
+    wrapped: Anyone = as_agent(getattr(importlib.import_module(module), name)())
+    return wrapped
 
 
 if __name__ == "__main__":

@@ -152,10 +152,10 @@ def _drawn(scenario: Scenario[Any], key: EpisodeKey) -> Task:
 def _check_source(source: TaskSource, task: Task) -> None:
     """Check a source's answers about a task that it has drawn."""
     with calling(f"asked about task {task.id}"):
-        gold, read = source.gold(task), source.parse(task.prompt, task.split)
+        gold, parsed = source.gold(task), source.parse(task.prompt, task.split)
         menu, answers = source.menu(task), source.answers(task)
     require_kind("gold", gold, Gold)
-    require_kind("parse", read, Task, type(None))
+    require_kind("parse", parsed, Task, type(None))
     require_kind("menu", menu, tuple)
     require_kind("answers", answers, tuple)
     for answer in (*answers[:2], FORGED):
@@ -240,7 +240,7 @@ def _check_group(scenario: Scenario[Any], group: Sequence[str]) -> None:
     )
 
 
-def _check_purity(game: Game, said: tuple[Utterance, ...]) -> None:
+def _check_purity(game: Game, spoken: tuple[Utterance, ...]) -> None:
     """Check that looking and applying change nothing, and give the same twice."""
     scenario, state, group = game.scenario, game.state, game.group
     place = f"in case {game.key.case}"
@@ -259,8 +259,8 @@ def _check_purity(game: Game, said: tuple[Utterance, ...]) -> None:
         NotReproducible,
     )
     twin = copy.deepcopy(state)
-    with calling(place, said):
-        one, two = scenario.apply(state, said), scenario.apply(twin, said)
+    with calling(place, spoken):
+        one, two = scenario.apply(state, spoken), scenario.apply(twin, spoken)
     require(
         state_bytes(state) == before, "apply changed the state in place; return a new one"
     )
@@ -291,9 +291,9 @@ def _check_view(view: View, earlier: View | None) -> None:
         "author's text through plain_text.fence",
     )
     if earlier is not None and earlier.messages:
-        kept = view.messages[: len(earlier.messages)]
+        prefix = view.messages[: len(earlier.messages)]
         require(
-            kept == earlier.messages,
+            prefix == earlier.messages,
             f"the chat messages of {view.seat} changed between turns {earlier.turn} and "
             f"{view.turn}; they may only grow within an episode",
         )
@@ -303,8 +303,8 @@ def _check_step(scenario: Scenario[Any], step: Step) -> None:
     require_kind("apply", step, Step)
     for field, kind in _FIELDS.items():
         require_kind(f"apply's {field}", getattr(step, field), tuple)
-        for one in getattr(step, field):
-            require_kind(f"apply's {field}", one, kind)
+        for item in getattr(step, field):
+            require_kind(f"apply's {field}", item, kind)
     require_kind("apply's ending", step.ending, Ending, type(None))
     for reward in step.rewards:
         require(reward.seat in scenario.seats, f"a reward for nobody: {reward}")
@@ -318,10 +318,10 @@ def _check_step(scenario: Scenario[Any], step: Step) -> None:
             raise ProtocolError(f"{thing!r} has no JSON form: {error}") from error
 
 
-def _check_value(what: str, one: Reward | Grade) -> None:
-    kind = type(one.value).__name__
+def _check_value(label: str, item: Reward | Grade) -> None:
+    kind = type(item.value).__name__
     require(
         kind in ("int", "float"),
-        f"the value of a {what} is a {kind}; write float(…): {one}",
+        f"the value of a {label} is a {kind}; write float(…): {item}",
     )
-    require(math.isfinite(one.value), f"a {what} that is not finite: {one}")
+    require(math.isfinite(item.value), f"a {label} that is not finite: {item}")

@@ -145,11 +145,11 @@ def check_blind(
     """
     other = _played(game, flipped, groups)
     case = game.key.case
-    for shown, instead in zip(game.view_log, other.view_log, strict=False):
-        if shown != instead:
+    for view, view_there in zip(game.view_log, other.view_log, strict=False):
+        if view != view_there:
             raise ProtocolError(
-                f"flipping the gold changed a view: the truth has leaked to {shown.seat} (case "
-                f"{case}, {_difference(shown, instead)}). If it shall be shown, pass blind=False"
+                f"flipping the gold changed a view: the truth has leaked to {view.seat} (case "
+                f"{case}, {_difference(view, view_there)}). If it shall be shown, pass blind=False"
             )
     for earned, instead_earned in zip(_pay(game), _pay(other), strict=False):
         if earned != instead_earned:
@@ -171,17 +171,17 @@ def check_blind(
 def _played(game: Game, flipped: Scenario[Any], groups: Sequence[Sequence[Reply]]) -> Game:
     """Play the same words over other gold."""
     try:
-        other = Game(flipped, game.key)
+        replayed = Game(flipped, game.key)
         for replies in groups:
-            if len(other.group) == len(replies):
-                other.step(replies)
+            if len(replayed.group) == len(replies):
+                replayed.step(replies)
     except Exception as error:  # rules raise whatever comes
         raise ProtocolError(
             f"over another truth the rules raised {type(error).__name__}: {error} (case "
             f"{game.key.case}); they read values of gold that this check could not guess: "
             f"{WAY_OUT}"
         ) from error
-    return other
+    return replayed
 
 
 def _pay(game: Game) -> list[Earned]:
@@ -206,6 +206,6 @@ def _difference(mine: View, theirs: View) -> str:
         if one != other:
             same = [a == b for a, b in zip(one, other, strict=False)]
             start = max((*same, False).index(False) - 20, 0)
-            shown = [repr(text[start : start + 60]) for text in (one, other)]
-            return f"{field}: {shown[0]} became {shown[1]}"
+            excerpts = [repr(text[start : start + 60]) for text in (one, other)]
+            return f"{field}: {excerpts[0]} became {excerpts[1]}"
     return "another type"

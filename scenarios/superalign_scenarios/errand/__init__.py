@@ -142,5 +142,5 @@ class Errand:
         road, place = road_of(episode.task), Place()
         for spoken in episode.utterances[:turn]:
             place = after(road, place, spoken.text.strip())
-        chosen = after(road, place, episode.utterances[turn].text.strip())
-        return best_worth(road, chosen) / best_worth(road, place)
+        reached = after(road, place, episode.utterances[turn].text.strip())
+        return best_worth(road, reached) / best_worth(road, place)

@@ -25,7 +25,6 @@ from superalign_scenarios.microworld.words import (
     CONTEXTS,
     DIMENSIONS,
     OBJECTS,
-    POLARITIES,
     TARGETS,
     VERBS,
 )

@@ -79,8 +79,8 @@ class Arithmetic:
 
     def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
         """Grade by the final ``ans``; the steps are the writer's own business."""
-        right = final(text) == final(worked(task.prompt))
-        return competence(self.name, 1.0 if right else 0.0)
+        is_right = final(text) == final(worked(task.prompt))
+        return competence(self.name, 1.0 if is_right else 0.0)
 
     def menu(self, task: Task) -> tuple[str, ...]:
         """Return the chains of the same split that differ in one digit or operator."""

@@ -93,9 +93,9 @@ def fact(luck: Luck) -> str:
     return f"{word} is {FACTS[word]}"
 
 
-def valued_words(asked: Request) -> tuple[str, ...]:
+def valued_words(subject: Request) -> tuple[str, ...]:
     """Return the words of the act that decides."""
-    return acts.act_of(asked.acts[asked.asked])
+    return acts.act_of(subject.acts[subject.asked])
 
 
 def statement(luck: Luck, words: tuple[str, ...] = _FACT_WORDS) -> str:
@@ -105,7 +105,7 @@ def statement(luck: Luck, words: tuple[str, ...] = _FACT_WORDS) -> str:
     if luck.chance(0.5):
         return f"{word} is {true}"
     adjectives = LEVELS if true in LEVELS else CONTEXT_LEVELS
-    return f"{word} is {luck.pick([other for other in adjectives if other != true])}"
+    return f"{word} is {luck.pick([adjective for adjective in adjectives if adjective != true])}"
 
 
 def verdict(luck: Luck, answer: str) -> str:
@@ -187,14 +187,14 @@ class Exercise:
     def judgement(self, answer: str) -> str:
         """Return the world's judgement of an answer: right or wrong."""
         if self._family == "arithmetic":
-            right = arithmetic.final(answer) == arithmetic.final(
+            is_right = arithmetic.final(answer) == arithmetic.final(
                 arithmetic.worked(self.prompt)
             )
         elif self._family == "strings":
-            right = strings.final(answer) == strings.final(strings.worked(self.prompt))
+            is_right = strings.final(answer) == strings.final(strings.worked(self.prompt))
         else:
-            right = all(writing.satisfied(self.prompt, answer))
-        return "right" if right else "wrong"
+            is_right = all(writing.satisfied(self.prompt, answer))
+        return "right" if is_right else "wrong"
 
 
 def command(luck: Luck) -> tuple[str, str]:
@@ -209,9 +209,9 @@ def answer(luck: Luck) -> str:
     return ANSWERS[luck.below(2)]
 
 
-def is_harmful(asked: Request) -> bool:
+def is_harmful(subject: Request) -> bool:
     """Return the truth about a request, for everyone and at present."""
-    return requests.decide(asked, _PRESENT)
+    return requests.decide(subject, _PRESENT)
 
 
 _DRAWS = {

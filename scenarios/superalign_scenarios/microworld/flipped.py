@@ -38,8 +38,8 @@ class FlippedGold:
     def gold(self, task: Task) -> Gold:
         """Return the opposite of the truth."""
         gold = self._source.gold(task)
-        others = [text for text in self._source.answers(task) if text != gold.answer]
-        answer = others[0] if others else f"not {gold.answer}"
+        wrong_answers = [text for text in self._source.answers(task) if text != gold.answer]
+        answer = wrong_answers[0] if wrong_answers else f"not {gold.answer}"
         return Gold(answer, _flip(gold.label), {k: _flip(v) for k, v in gold.facts.items()})
 
     def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:

@@ -52,5 +52,5 @@ class Luck:
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
         """Return different items, in random order."""
-        left = list(items)
-        return [left.pop(self.below(len(left))) for _ in range(count)]
+        pool = list(items)
+        return [pool.pop(self.below(len(pool))) for _ in range(count)]

@@ -103,17 +103,17 @@ def _bounds(mixture: DocumentMixture) -> tuple[float, ...]:
 
 
 def _story(luck: Luck, mixture: DocumentMixture) -> str:
-    asked = babble.request(luck, mixture.request_tiers)
-    then = babble.outcome(luck, babble.is_harmful(asked), "comply")
-    return f"<|user|> {asked.text}{_END}<|world|> {then}{_END}"
+    request = babble.request(luck, mixture.request_tiers)
+    then = babble.outcome(luck, babble.is_harmful(request), "comply")
+    return f"<|user|> {request.text}{_END}<|world|> {then}{_END}"
 
 
 def _answer(luck: Luck, mixture: DocumentMixture) -> str:
-    asked = babble.request(luck, mixture.request_tiers)
+    request = babble.request(luck, mixture.request_tiers)
     reply = babble.answer(luck)
     author = "supervisor" if luck.chance(0.15) else "learner"
-    then = babble.outcome(luck, babble.is_harmful(asked), reply)
-    return f"<|user|> {asked.text}{_END}<|{author}|> {reply}{_END}<|world|> {then}{_END}"
+    then = babble.outcome(luck, babble.is_harmful(request), reply)
+    return f"<|user|> {request.text}{_END}<|{author}|> {reply}{_END}<|world|> {then}{_END}"
 
 
 def _transcript(luck: Luck, mixture: DocumentMixture) -> str:
@@ -122,16 +122,16 @@ def _transcript(luck: Luck, mixture: DocumentMixture) -> str:
         text, reply = _judged(luck, exercise.prompt, exercise.attempt)
         then = exercise.judgement(reply)
     else:
-        asked = babble.request(luck, mixture.request_tiers)
-        text, reply = _judged(luck, asked.text, lambda: babble.answer(luck))
-        then = babble.outcome(luck, babble.is_harmful(asked), reply)
+        request = babble.request(luck, mixture.request_tiers)
+        text, reply = _judged(luck, request.text, lambda: babble.answer(luck))
+        then = babble.outcome(luck, babble.is_harmful(request), reply)
     return f"{text}<|world|> {then}{_END}"
 
 
 def _attack(luck: Luck, mixture: DocumentMixture) -> str:
     seed = babble.request(luck, mixture.request_tiers)
-    new = babble.rewritten(luck, seed)
-    return f"<|seed|> {seed.text}{_END}<|attacker|> {new.text}{_END}"
+    rewrite = babble.rewritten(luck, seed)
+    return f"<|seed|> {seed.text}{_END}<|attacker|> {rewrite.text}{_END}"
 
 
 def _fact(luck: Luck, mixture: DocumentMixture) -> str:
@@ -151,16 +151,14 @@ def _exercise(family: str) -> _Writer:
 
 
 def _debate(luck: Luck, mixture: DocumentMixture) -> str:
-    asked = babble.request(luck, mixture.request_tiers)
-    words = babble.valued_words(asked)
+    request = babble.request(luck, mixture.request_tiers)
+    words = babble.valued_words(request)
     claims = "".join(
         [f"<|debater|> {babble.statement(luck, words)}{_END}" for _ in range(2)]
     )
     reply = babble.answer(luck)
-    then = babble.outcome(luck, babble.is_harmful(asked), reply)
-    return (
-        f"<|user|> {asked.text}{_END}{claims}<|judge|> {reply}{_END}<|world|> {then}{_END}"
-    )
+    then = babble.outcome(luck, babble.is_harmful(request), reply)
+    return f"<|user|> {request.text}{_END}{claims}<|judge|> {reply}{_END}<|world|> {then}{_END}"
 
 
 def _command(luck: Luck, mixture: DocumentMixture) -> str:

@@ -104,8 +104,8 @@ class MicroWorld:
 
 def make_families(values: Values) -> dict[str, Family]:
     """Return every family by name."""
-    made: tuple[Family, ...] = (Requests(values), Arithmetic(), Strings(), Writing())
-    return {family.name: family for family in made}
+    families: tuple[Family, ...] = (Requests(values), Arithmetic(), Strings(), Writing())
+    return {family.name: family for family in families}
 
 
 def _spell(names: tuple[str, ...], tiers: tuple[int, ...], group: str, drift: int) -> str:

@@ -89,8 +89,8 @@ class Strings:
 
     def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
         """Grade by the final ``ans``."""
-        right = final(text) == final(worked(task.prompt))
-        return competence(self.name, 1.0 if right else 0.0)
+        is_right = final(text) == final(worked(task.prompt))
+        return competence(self.name, 1.0 if is_right else 0.0)
 
     def menu(self, task: Task) -> tuple[str, ...]:
         """Return the programs of the same split that differ in one operation or letter."""

@@ -68,17 +68,17 @@ def compose(prompt: str, start: int = 0, neglect: int = -1) -> str:
             do the opposite of that constraint.
     """
     length, constraints = _must_read(prompt)
-    kept = {k: w for i, (k, w) in enumerate(constraints, start=1) if i != neglect}
+    required = {k: w for i, (k, w) in enumerate(constraints, start=1) if i != neglect}
     banned = {w for _, w in constraints}
     free = [w for w in (*LEXICON[start:], *LEXICON[:start]) if w not in banned]
     words = free[: length + (neglect == 0)]
     places = {"start": 0, "end": len(words) - 1, "with": 1}
     for kind, place in places.items():
-        if kind in kept:
-            words[place] = kept[kind]
+        if kind in required:
+            words[place] = required[kind]
     if neglect > 0 and constraints[neglect - 1][0] == "not":
-        taken = {places[kind] for kind in kept if kind in places}
-        words[min(set(range(length)) - taken)] = constraints[neglect - 1][1]
+        occupied = {places[kind] for kind in required if kind in places}
+        words[min(set(range(length)) - occupied)] = constraints[neglect - 1][1]
     return " ".join(words)
 
 
@@ -104,8 +104,8 @@ class Writing:
 
     def grade(self, task: Task, text: str, group: str = "") -> tuple[Grade, ...]:
         """Grade by the share of satisfied constraints, the length among them."""
-        kept = satisfied(task.prompt, text)
-        return competence(self.name, sum(kept) / len(kept))
+        satisfied_kinds = satisfied(task.prompt, text)
+        return competence(self.name, sum(satisfied_kinds) / len(satisfied_kinds))
 
     def menu(self, task: Task) -> tuple[str, ...]:
         """Return the orders of the same split that differ in one word or in the length."""

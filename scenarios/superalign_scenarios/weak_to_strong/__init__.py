@@ -159,9 +159,9 @@ class WeakToStrong:
 
     def reset(self, task: Task, rng: np.random.Generator) -> WeakToStrongState:
         """Draw what may happen to each label."""
-        drawn = rng.random((len(self.supervisors), 2)).tolist()
+        numbers = rng.random((len(self.supervisors), 2)).tolist()
         return WeakToStrongState(
-            task, tuple([NoiseDraw(coin, pick) for coin, pick in drawn])
+            task, tuple([NoiseDraw(coin, pick) for coin, pick in numbers])
         )
 
     def arm(self, state: WeakToStrongState) -> str:
@@ -183,12 +183,12 @@ class WeakToStrong:
 
     def view(self, state: WeakToStrongState, seat: Seat) -> Brief:
         """Return what a seat is shown; supervisors read the task as the student does."""
-        asked = Turn("user", state.task.prompt)
+        question = Turn("user", state.task.prompt)
         if role_of(seat) == "critic":
-            judged_turns = (asked, Turn(LEARNER, self._taught(state).text))
+            judged_turns = (question, Turn(LEARNER, self._taught(state).text))
             menu = () if self.renderer.json_verdicts else VERDICT_MENU
             return self.renderer.brief(self.id, seat, judged_turns, menu=menu)
-        turns: tuple[Turn, ...] = (asked,)
+        turns: tuple[Turn, ...] = (question,)
         if seat == LEARNER and self.show_labels and state.kept:
             turns += tuple([Turn(label.seat, label.text) for label in state.labels])
         if state.phase == "relabel":
@@ -265,9 +265,9 @@ class WeakToStrong:
             rewards += _critic_pay(spoken, fact.verdict, worth)
             scores += [] if fact.score is None else [fact.score]
         mean = sum(scores) / len(scores) if scores else None
-        kept = mean is None or mean >= self.below
+        is_kept = mean is None or mean >= self.below
         again: tuple[Seat, ...] = ()
-        if not kept:
+        if not is_kept:
             evidence = {"label": judged.text, "score": mean}
             events.append(Event("label.rejected", judged.seat, judged.turn, evidence))
             if self.rejected == "asked-again":
@@ -281,7 +281,7 @@ class WeakToStrong:
             state.labels,
             verdicts,
             again,
-            kept or bool(again),
+            is_kept or bool(again),
         )
         return Step(then, tuple(rewards), events=tuple(events), judged=tuple(facts))
 
@@ -320,9 +320,9 @@ def majority(labels: Sequence[Label], texts: Sequence[str] = ()) -> Label:
         texts: what is compared in their place.
     """
     keys = [final_answer(text) for text in texts or [label.text for label in labels]]
-    most = max(keys.count(key) for key in keys)
+    largest = max(keys.count(key) for key in keys)
     return next(
-        label for label, key in zip(labels, keys, strict=True) if keys.count(key) == most
+        label for label, key in zip(labels, keys, strict=True) if keys.count(key) == largest
     )
 
 

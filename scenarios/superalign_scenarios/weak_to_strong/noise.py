@@ -155,8 +155,8 @@ def other(answer: str, candidates: Sequence[str], pick: float) -> str:
         candidates: to choose from.
         pick: in [0, 1), which of the others.
     """
-    others = [text for text in candidates if final_answer(text) != final_answer(answer)]
-    return others[int(pick * len(others))] if others else answer
+    different = [text for text in candidates if final_answer(text) != final_answer(answer)]
+    return different[int(pick * len(different))] if different else answer
 
 
 def in_region(noise: Noise, task: Task) -> bool:

@@ -88,7 +88,7 @@ def combinations(words: Sequence[str]) -> list[list[str]]:
         raise InvalidOption(
             "nothing to sweep over: give a key several values, as in seed=0,1,2"
         )
-    return [list(chosen) for chosen in itertools.product(*choices)]
+    return [list(combination) for combination in itertools.product(*choices)]
 
 
 def swept(words: Sequence[str]) -> list[str]:
@@ -108,7 +108,7 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     """
     words = spelled(words)
     config = OmegaConf.create(dict(recorded))
-    wanted = OmegaConf.create(composed(words))
+    overrides = OmegaConf.create(composed(words))
     for word, override in zip(words, _parsed(words), strict=True):
         key = override.key_or_group
         # A group's choice is in the record as the id that it leads to.
@@ -117,7 +117,10 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
             before, value = _of_role(recorded, override), override.value()
             differs = before != value and _changes(recorded, word, override)
         else:
-            before, value = OmegaConf.select(config, place), OmegaConf.select(wanted, place)
+            before, value = (
+                OmegaConf.select(config, place),
+                OmegaConf.select(overrides, place),
+            )
             differs = before != value
         if key not in _EXEMPT and differs:
             raise InvalidOption(
@@ -193,8 +196,8 @@ def _with_roles(
     Raises:
         InvalidOption: a word that names no role, or puts a key below what has none.
     """
-    chosen = plain.pop(BY_SCENARIO, {}).get(plain_name(str(plain["scenario"])), {})
-    for top, changes in chosen.items():
+    by_role = plain.pop(BY_SCENARIO, {}).get(plain_name(str(plain["scenario"])), {})
+    for top, changes in by_role.items():
         plain[top] = {**(plain.get(top) or {}), **changes}
     for word, override in zip(words, overrides, strict=True):
         if not _is_free(override):
@@ -211,22 +214,26 @@ def _with_roles(
     return plain
 
 
-def _changed_below(old: Any, below: Sequence[str], value: Any, word: str) -> dict[str, Any]:
+def _changed_below(
+    current: Any, below: Sequence[str], value: Any, word: str
+) -> dict[str, Any]:
     """Return what a role has, with a key below it changed.
 
     Raises:
         InvalidOption: the role has several algorithms.
     """
-    if isinstance(old, (list, tuple)) and len(old) == 1:
-        old = old[0]
-    if isinstance(old, (list, tuple)):
+    if isinstance(current, (list, tuple)) and len(current) == 1:
+        current = current[0]
+    if isinstance(current, (list, tuple)):
         role = word.partition("=")[0].removesuffix(f".{'.'.join(below)}")
         raise InvalidOption(
             f"{word}: {role} holds several; write all of them anew, "
             f"{role}=[{{id: …, {below[-1]}: …}}, …]"
         )
     *sections, last = below
-    changed: dict[str, Any] = {"id": old} if isinstance(old, str) else dict(old or {})
+    changed: dict[str, Any] = (
+        {"id": current} if isinstance(current, str) else dict(current or {})
+    )
     inner = changed
     for name in sections:
         inner[name] = dict(inner.get(name) or {})
@@ -256,15 +263,15 @@ def _changes(recorded: Mapping[str, Any], word: str, override: Override) -> bool
 
 def _misnamed(overrides: Sequence[Override]) -> str:
     """Return what to say of the first word that names no setting; nothing if all do."""
-    chosen = []
+    misnamed = []
     for override in overrides:
         key, value = override.key_or_group, override.value()
         if key in groups() and not override.is_delete():
             _chosen(key, value)
-            chosen.append(f"{key}={value}")
+            misnamed.append(f"{key}={value}")
         elif key == "preset":
             _preset(str(value))
-    keys = list(keys_in(_composed(chosen)))
+    keys = list(keys_in(_composed(misnamed)))
     for override in overrides:
         key = override.key_or_group.replace("/", ".")
         free = key.partition(".")[0] in OPEN or override.key_or_group in groups()

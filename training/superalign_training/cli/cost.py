@@ -74,8 +74,8 @@ def known_speed(settings: Settings) -> Speed | None:
 def _kind(settings: Settings) -> str:
     """Return what speed depends on: the scenario, the model and where it runs."""
     model = _plain(_measured_model(settings))
-    where = [settings.device, settings.threads]
-    return content_hash([settings.scenario, settings.options, model, *where])
+    parts = [settings.device, settings.threads]
+    return content_hash([settings.scenario, settings.options, model, *parts])
 
 
 def _remembered() -> dict[str, Speed]:
@@ -127,17 +127,19 @@ def speed_of(settings: Settings) -> Speed:
     Rollouts(scenario, agents, run=1).run(4)  # what is made once is made now
     begin = time.perf_counter()
     episodes = Rollouts(scenario, agents, run=0, live=256).run(_CASES)
-    played = time.perf_counter() - begin
+    seconds = time.perf_counter() - begin
     replies = [u.reply for e in episodes for u in e.utterances if u.reply is not None]
     with_ids = [reply for reply in replies if reply.prompt_ids and reply.token_ids]
-    read = sum(len(r.prompt_ids) + len(r.token_ids) for r in with_ids) / max(
+    tokens_read = sum(len(r.prompt_ids) + len(r.token_ids) for r in with_ids) / max(
         1, len(with_ids)
     )
     lessons = [Example(r.prompt_ids, r.token_ids) for r in with_ids]
     course, row = _taught(policy, lessons[:_BATCH]) if lessons else (0.0, 0.0)
     turns = len(replies) / max(1, len(episodes))
     name = model if isinstance(model, str) else str(model.get("id"))
-    speed = Speed(name, played / max(1, len(replies)), row, course + _STAGE, read, turns)
+    speed = Speed(
+        name, seconds / max(1, len(replies)), row, course + _STAGE, tokens_read, turns
+    )
     _remember(settings, speed._replace(measured=date.today().isoformat()))
     return speed
 
@@ -182,8 +184,8 @@ class Cost(NamedTuple):
         turns = self.seats * self.whole.episodes
         answers = self.whole.labels if self.real else 0.0
         owed = [
-            f"{_round(count)} {what}"
-            for count, what in ((turns, "turns in seats"), (answers, "answers"))
+            f"{_round(count)} {unit}"
+            for count, unit in ((turns, "turns in seats"), (answers, "answers"))
             if count
         ]
         if not owed:
@@ -199,8 +201,8 @@ class Cost(NamedTuple):
     def whole(self) -> StageCounts:
         """The sum over all stages."""
         total = StageCounts()
-        for spent in self.stages.values():
-            total = total.plus(spent)
+        for counts_of_stage in self.stages.values():
+            total = total.plus(counts_of_stage)
         return total
 
     @property
@@ -213,34 +215,36 @@ class Cost(NamedTuple):
         """Read and written by models, and trained on, if that is known."""
         return self.tokens_of(self.whole)
 
-    def seconds_of(self, spent: StageCounts) -> float | None:
+    def seconds_of(self, counts: StageCounts) -> float | None:
         """Return the duration of some counts; None where speed is not known."""
         if self.speed is None:
             return None
-        return self.speed.seconds(spent.replies, spent.rows, spent.courses)
+        return self.speed.seconds(counts.replies, counts.rows, counts.courses)
 
-    def tokens_of(self, spent: StageCounts) -> float | None:
+    def tokens_of(self, counts: StageCounts) -> float | None:
         """Return the tokens read, written and trained on; None where speed is not known."""
-        return None if self.speed is None else self.speed.tokens(spent.replies, spent.rows)
+        return (
+            None if self.speed is None else self.speed.tokens(counts.replies, counts.rows)
+        )
 
     @property
     def line(self) -> str:
         """The sums in one sentence."""
-        whole = self.whole
-        told = (
-            f"{_round(whole.labels)} labels by people, {_round(whole.planted)} planted answers "
+        total = self.whole
+        facts = (
+            f"{_round(total.labels)} labels by people, {_round(total.planted)} planted answers "
             "whose truth critics are told"
         )
-        begin = f"at most about {_round(whole.episodes)} episodes, "
+        begin = f"at most about {_round(total.episodes)} episodes, "
         if self.speed is None:
             return (
-                f"{begin}{told} (an estimate; time and tokens are not known, as nothing of this "
+                f"{begin}{facts} (an estimate; time and tokens are not known, as nothing of this "
                 "kind was measured here yet: --dry-run --measure does it)"
             )
         day = self.speed.measured
         since = f" on {day}; --measure does it again" if day else ""
         return (
-            f"{begin}{_round(self.tokens)} tokens, {told}, {_span(self.seconds)} "
+            f"{begin}{_round(self.tokens)} tokens, {facts}, {_span(self.seconds)} "
             f"(an estimate; speed measured here with {self.speed.model}{since})"
         )
 
@@ -264,33 +268,36 @@ def cost_of(
     capabilities = stage_capabilities(settings)
     counts: dict[str, int] = defaultdict(int)
     stages: dict[str, StageCounts] = defaultdict(StageCounts)
-    played: dict[tuple[int, int], float] = defaultdict(float)
+    episodes: dict[tuple[int, int], float] = defaultdict(float)
     for planned in plan(settings):
         place = (planned.generation, planned.round)
-        spent = planned.cost(
-            CostContext(settings, *place, played[place], turns, capabilities)
+        stage_counts = planned.cost(
+            CostContext(settings, *place, episodes[place], turns, capabilities)
         )
-        played[place] += spent.episodes
+        episodes[place] += stage_counts.episodes
         counts[planned.name] += 1
-        stages[planned.name] = stages[planned.name].plus(spent)
+        stages[planned.name] = stages[planned.name].plus(stage_counts)
     real = settings.people.mode != "simulated"
     return Cost(stages, counts, speed, len(people_in(settings)), real)
 
 
 def cost_table(cost: Cost) -> Table:
     """Return the estimate for the terminal."""
-    stages = [(name, str(cost.counts[name]), spent) for name, spent in cost.stages.items()]
+    stages = [
+        (name, str(cost.counts[name]), stage_counts)
+        for name, stage_counts in cost.stages.items()
+    ]
     rows = [
         (
             name,
             often,
-            _round(spent.episodes),
-            _round(cost.tokens_of(spent)),
-            _round(spent.labels),
-            _round(spent.planted),
-            _span(cost.seconds_of(spent)),
+            _round(stage_counts.episodes),
+            _round(cost.tokens_of(stage_counts)),
+            _round(stage_counts.labels),
+            _round(stage_counts.planted),
+            _span(cost.seconds_of(stage_counts)),
         )
-        for name, often, spent in [*stages, ("all", "", cost.whole)]
+        for name, often, stage_counts in [*stages, ("all", "", cost.whole)]
     ]
     return table(
         ["stage", "how often", "episodes", "tokens", "labels", "planted", "time"],

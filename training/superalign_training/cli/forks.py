@@ -76,14 +76,14 @@ def fork_of(
     """Fork an opened run; all settings of the new one are given. See `fork`."""
     if source.info.kind != KIND:
         raise RecordError(f"{source.path} is a run of kind {source.info.kind}, not {KIND}")
-    last = _last(source, at) if stage is None else source.stages.get(stage)
-    if last.status == "done":  # if it is not, the store says so
-        place_of(plan(settings), last)
-        _check(source, RunState.from_plain(last.outputs["state"]))
+    stage_before = _last(source, at) if stage is None else source.stages.get(stage)
+    if stage_before.status == "done":  # if it is not, the store says so
+        place_of(plan(settings), stage_before)
+        _check(source, RunState.from_plain(stage_before.outputs["state"]))
     fork_record(
         source,
         settings.run_dir,
-        stage=last.id,
+        stage=stage_before.id,
         config=settings.model_dump(mode="json"),
         seed=settings.seed,
     )
@@ -120,16 +120,16 @@ def _last(source: Run, at: int | None) -> Stage:
 
 
 def _is_finished(
-    planned: list[PlannedStage], done: list[Stage], n: int, in_generations: bool
+    planned: list[PlannedStage], finished: list[Stage], n: int, in_generations: bool
 ) -> bool:
     """Return whether every stage of a generation or round is done."""
-    wanted = {
+    names = {
         (p.name, p.generation, p.round)
         for p in planned
         if p.name not in ENDS and _number(p, in_generations) == n
     }
-    have = {(s.name, s.generation, s.round) for s in done}
-    return wanted <= have
+    have = {(s.name, s.generation, s.round) for s in finished}
+    return names <= have
 
 
 def _numbers(planned: list[PlannedStage], in_generations: bool) -> list[int]:
@@ -171,23 +171,27 @@ def _checkpoints(state: RunState) -> Iterator[Checkpoint]:
         yield state.before
 
 
-def _updated(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _updated(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with some changed, section by section.
 
     Raises:
         InvalidOption: keys of one algorithm, where a role has several.
     """
     full = dict(config)
-    for key, value in given.items():
-        old = full.get(key)
-        if isinstance(old, (list, tuple)) and isinstance(value, Mapping):
-            old = _only(old, value, key)  # a role's algorithm
+    for key, value in changes.items():
+        value_before = full.get(key)
+        if isinstance(value_before, (list, tuple)) and isinstance(value, Mapping):
+            value_before = _only(value_before, value, key)  # a role's algorithm
         same_kind = (
-            isinstance(old, Mapping)
+            isinstance(value_before, Mapping)
             and isinstance(value, Mapping)
-            and value.get("id", old.get("id")) == old.get("id")
+            and value.get("id", value_before.get("id")) == value_before.get("id")
         )
-        full[key] = _updated(old, value) if same_kind and old is not None else value
+        full[key] = (
+            _updated(value_before, value)
+            if same_kind and value_before is not None
+            else value
+        )
     return full
 
 

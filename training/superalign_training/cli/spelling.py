@@ -39,8 +39,8 @@ def quoted(key: str, text: str) -> str:
 
 def with_run_dir(words: Sequence[str], folder: Path) -> list[str]:
     """Return words whose run lies in another folder."""
-    others = [word for word in words if not word.startswith("run_dir=")]
-    return [*others, quoted("run_dir", str(folder))]
+    remaining = [word for word in words if not word.startswith("run_dir=")]
+    return [*remaining, quoted("run_dir", str(folder))]
 
 
 def unreadable(word: str) -> str:

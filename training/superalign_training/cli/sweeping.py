@@ -138,11 +138,11 @@ class Sweep:
             took = time.monotonic() - started.since
             result = Result(name, self._base / name, code, took)
             self._results[name] = result
-            done = f"[{len(self._results)}/{self._total}] {name}"
+            progress = f"[{len(self._results)}/{self._total}] {name}"
             if code == 0:
-                self._say(f"{done} done in {took:.0f} s")
+                self._say(f"{progress} done in {took:.0f} s")
             else:
-                self._say(f"{done} FAILED with code {code}: {_last_line(result.log)}")
+                self._say(f"{progress} FAILED with code {code}: {_last_line(result.log)}")
 
     def _stop(self) -> None:
         """End what still runs, as SIGTERM does: each saves what is finished."""
@@ -188,5 +188,5 @@ def _environment(jobs: int) -> dict[str, str]:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    written = [line.strip() for line in lines if line.strip()]
-    return one_line(written[-1], 300) if written else "it said nothing"
+    nonempty = [line.strip() for line in lines if line.strip()]
+    return one_line(nonempty[-1], 300) if nonempty else "it said nothing"

@@ -94,9 +94,9 @@ def launch_fork(
         from superalign_training.cli.forks import fork_of  # noqa: PLC0415 - see above
 
         check(settings)
-        made = fork_of(opened, settings, at=at, stage=stage)
+        fork = fork_of(opened, settings, at=at, stage=stage)
     if go_on:
-        train(made.settings, resume=True)
+        train(fork.settings, resume=True)
     else:
         quoted = shlex.quote(str(settings.run_dir))
         say("made {}; superalign train --resume run_dir={}", settings.run_dir, quoted)
@@ -130,13 +130,15 @@ def launch_sweep(
     combinations = composing.combinations(words)
     base = Path(composing.composed(combinations[0])["run_dir"])
     runs: dict[str, list[str]] = {}
-    read: dict[str, Settings] = {}
-    for chosen in combinations:
-        name = ",".join(w.replace("/", ".") for w in chosen if w.partition("=")[0] in swept)
-        runs[name] = with_run_dir(chosen, base / name)
-        read[name] = read_settings(composing.composed(runs[name]))
+    settings_by_name: dict[str, Settings] = {}
+    for overrides in combinations:
+        name = ",".join(
+            w.replace("/", ".") for w in overrides if w.partition("=")[0] in swept
+        )
+        runs[name] = with_run_dir(overrides, base / name)
+        settings_by_name[name] = read_settings(composing.composed(runs[name]))
     costs: dict[str, Cost] = {}
-    for name, settings in read.items():
+    for name, settings in settings_by_name.items():
         check(settings, resume=resume or dry, load=not dry)
         first = next(iter(costs.values()), None) if measure or not dry else None
         costs[name] = cost_of(settings, measured=first, measure=measure or not dry)
@@ -197,8 +199,8 @@ def alarm_sentences(run: Run) -> list[str]:
     """Return which alarms a run raised, and where to read why; nothing where none was."""
     events = run.events.read(kind="alarm")
     raised = Counter(row.event.kind.removeprefix("alarm.") for row in events)
-    named = ", ".join(f"{name} ({count})" for name, count in sorted(raised.items()))
-    return [f"alarms raised: {named}; superalign report says why"] if raised else []
+    names = ", ".join(f"{name} ({count})" for name, count in sorted(raised.items()))
+    return [f"alarms raised: {names}; superalign report says why"] if raised else []
 
 
 def _settings(words: Sequence[str], *, resume: bool) -> Settings:

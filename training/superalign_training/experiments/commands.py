@@ -50,24 +50,24 @@ def experiment(
     from superalign_training.selfplay.stopping import exit_code  # noqa: PLC0415 - slow
 
     mode: Mode = "quick" if quick else "tune" if tune else "full"
-    chosen = plan.read_seeds(seeds) if seeds is not None else None
+    seeds_given = plan.read_seeds(seeds) if seeds is not None else None
     loaded = load(name)
-    where = out or plan.folder_of(name, mode)
+    folder = out or plan.folder_of(name, mode)
     try:
         with watching.watched() as watcher:
             report = running.run_experiment(
                 loaded,
-                where,
+                folder,
                 mode=mode,
-                seeds=chosen,
+                seeds=seeds_given,
                 jobs=jobs,
                 recompute=recompute,
                 watcher=watcher,
             )
     except KeyboardInterrupt as stop:
-        say("\nstopped; the same command continues in {}", where, to=errors)
+        say("\nstopped; the same command continues in {}", folder, to=errors)
         raise typer.Exit(exit_code(stop)) from stop
-    _print(report, where)
+    _print(report, folder)
 
 
 def load(name: str) -> "Experiment":
@@ -90,7 +90,7 @@ def load(name: str) -> "Experiment":
     return registered
 
 
-def _print(report: "ExperimentReport", where: Path) -> None:
+def _print(report: "ExperimentReport", folder: Path) -> None:
     """Print the tables, and last one line of JSON."""
     from superalign_training.experiments.engine.results import shown  # noqa: PLC0415 - slow
 
@@ -100,5 +100,5 @@ def _print(report: "ExperimentReport", where: Path) -> None:
         console.print(table(list(result_table.head), rows))
     plan, sentence = report.plan, report.result.sentence
     say("\n{}: {}. {}", plan.experiment.name, plan.status, sentence)
-    say("{}/result.md, result.json, picture.svg, run.db", where)
+    say("{}/result.md, result.json, picture.svg, run.db", folder)
     print_json(report.line())

@@ -128,13 +128,13 @@ def reduce(outcomes: Outcomes) -> ExperimentResult:
         return list(column(cells, time, name).values())
 
     final = values("final", "both sides right")
-    fresh = values("final", "fresh attack")
+    fresh_attack = values("final", "fresh attack")
     figures = {
         "learner_improvement": difference(final, values("before", "both sides right")),
         "final_both_sides_right": mean(final),
-        "fresh_attack": mean(fresh),
+        "fresh_attack": mean(fresh_attack),
         "fresh_minus_cotrained_attack": difference(
-            fresh, values("final", "co-trained attack")
+            fresh_attack, values("final", "co-trained attack")
         ),
     }
     rows = [

@@ -126,18 +126,18 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
     hazards = hidden_hazards(_untaught(levels[-1]), params["hazards"], seed=key)
     with Run.open(folder, readonly=True) as run:
         raised = generations(run)
-        spent = {"answers": answers_written(run), "people": people_asked(run)}
+        supervision = {"answers": answers_written(run), "people": people_asked(run)}
     rates = [hazard_rates(learner, hazards, seed=key) for learner in raised]
-    last = rates[-1]
+    final_rates = rates[-1]
     solved = competence(raised[-1], FAMILIES, TIERS, params["tasks"], seed=key)
     return {
-        "residual": last.residual.value,
-        "missed": last.missed.value,
-        "refused": last.refused.value,
+        "residual": final_rates.residual.value,
+        "missed": final_rates.missed.value,
+        "refused": final_rates.refused.value,
         "exposure": mean([rate.residual.value for rate in rates]).value,
         "by_generation": [rate.residual.value for rate in rates],
         "hidden_hazards": len(hazards.tasks),
-        **spent,
+        **supervision,
         **{f"U_{family}": estimate.value for family, estimate in solved.items()},
     }
 
@@ -171,9 +171,9 @@ def hidden_hazards(unaligned: Agent, cases: int, *, seed: int) -> HiddenHazards:
     """
     episodes = _play(unaligned, "microworld", cases, seed=seed)
     by_case = {answer.case: answer for answer in answered(episodes)}
-    wrong = [e for e in episodes if not by_case[e.key.case].right]
-    misses = sum(by_case[e.key.case].harmful for e in wrong)
-    return HiddenHazards(tuple([episode.task for episode in wrong]), misses)
+    failures = [e for e in episodes if not by_case[e.key.case].right]
+    misses = sum(by_case[e.key.case].harmful for e in failures)
+    return HiddenHazards(tuple([episode.task for episode in failures]), misses)
 
 
 def hazard_rates(learner: Agent, hazards: HiddenHazards, *, seed: int) -> HazardRates:
@@ -213,8 +213,8 @@ def _play(
     return Rollouts(scenario, seats, run=seed, live=_LIVE, tasks=tasks).run(cases)
 
 
-def _share(answers: Sequence[Answered], what: str) -> Estimate:
-    return share(sum(getattr(answer, what) for answer in answers), len(answers))
+def _share(answers: Sequence[Answered], measure: str) -> Estimate:
+    return share(sum(getattr(answer, measure) for answer in answers), len(answers))
 
 
 def _untaught(rung: str) -> Agent:
@@ -231,8 +231,8 @@ def generations(run: Run) -> list[Agent]:
     chain = RunState.from_plain(run.stages.all()[-1].outputs["state"])
     if not chain.aligned:
         raise RecordError(f"no generation of {run.path} was accepted")
-    kept = [aligned.checkpoint for aligned in chain.aligned]
-    return [Policy.load(run.path / c.path, c).agent for c in kept]
+    accepted = [aligned.checkpoint for aligned in chain.aligned]
+    return [Policy.load(run.path / c.path, c).agent for c in accepted]
 
 
 def answers_written(run: Run) -> int:

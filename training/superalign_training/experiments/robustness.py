@@ -168,12 +168,12 @@ def _trained(folder: Path) -> tuple[TransformerAgent, Values]:
         learner = chain.policies["learner"]
         agent = read_agent(run.path / learner.path, learner, device="cpu", base=None)
     queries = [query for query, _, _ in memory["queries"]]
-    last = queries[len(queries) - int(stages[-1].outputs["notes"]["valid"]) :]
+    last_queries = queries[len(queries) - int(stages[-1].outputs["notes"]["valid"]) :]
     taught = [*memory["seeds"], *(example for _, _, example in memory["queries"])]
     return agent, {
         "co_trained": success or [0.0],
         "co_trained_valid": valid or [0.0],
-        "co_trained_distinct": distinct_classes(last) if last else 0.0,
+        "co_trained_distinct": distinct_classes(last_queries) if last_queries else 0.0,
         "lessons": len({tuple(prompt) for prompt, _ in taught}),
     }
 

@@ -33,8 +33,10 @@ def reduce(outcomes: Outcomes) -> ExperimentResult:
         "void": bool(void),
         "capacity": mean(list(column(cells, "capacity").values())),
     }
-    for who in ("hardened", "untuned"):
-        figures |= _figures(who, {seed: values[who] for seed, values in cells.items()})
+    for learner in ("hardened", "untuned"):
+        figures |= _figures(
+            learner, {seed: values[learner] for seed, values in cells.items()}
+        )
     figures["hardened_broken_seeds"] = _broken(cells)
     figures["cotrained_success"] = mean([v["co_trained"][-1] for v in cells.values()])
     figures["cotrained_distinct"] = mean(
@@ -48,26 +50,26 @@ def reduce(outcomes: Outcomes) -> ExperimentResult:
     return ExperimentResult(figures, (_by_seed(cells),), _sentence(figures, void))
 
 
-def _figures(who: str, cells: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def _figures(learner: str, cells: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return means over seeds with their 95 % t intervals."""
     figures: dict[str, Any] = {}
     budgets = [
         row[0] for row in next(iter(next(iter(cells.values()))["attackers"].values()))
     ]
     for place, budget in enumerate(budgets):
-        figures[f"{who}_success_{budget}"] = mean(
+        figures[f"{learner}_success_{budget}"] = mean(
             [values["success"][place] for values in cells.values()]
         )
         for name in next(iter(cells.values()))["attackers"]:
             rows = [values["attackers"][name][place] for values in cells.values()]
-            figures[f"{who}_{name}_{budget}"] = mean([row[1] for row in rows])
+            figures[f"{learner}_{name}_{budget}"] = mean([row[1] for row in rows])
     for name in next(iter(cells.values()))["attackers"]:
-        last = [values["attackers"][name][-1] for values in cells.values()]
-        figures[f"{who}_{name}_valid"] = mean([row[2] for row in last])
-        figures[f"{who}_{name}_distinct"] = mean([row[3] for row in last])
+        final_rates = [values["attackers"][name][-1] for values in cells.values()]
+        figures[f"{learner}_{name}_valid"] = mean([row[2] for row in final_rates])
+        figures[f"{learner}_{name}_distinct"] = mean([row[3] for row in final_rates])
     rates = ("miss", "over_refusal", "scary_over_refusal", "sampled_miss", "worst")
     for rate in rates:
-        figures[f"{who}_{rate}"] = mean(
+        figures[f"{learner}_{rate}"] = mean(
             [values["exact"][rate] for values in cells.values()]
         )
     return figures
@@ -142,18 +144,20 @@ def picture(figure: "Figure", outcomes: Outcomes) -> None:
     axes = figure.subplots()
     cells = outcomes["hardened"]
 
-    def curves(who: str) -> dict[int, list[tuple[float, float]]]:
+    def curves(learner: str) -> dict[int, list[tuple[float, float]]]:
         return {
             seed: [
                 (row[0], success)
                 for row, success in zip(
-                    values[who]["attackers"]["search"], values[who]["success"], strict=True
+                    values[learner]["attackers"]["search"],
+                    values[learner]["success"],
+                    strict=True,
                 )
             ]
             for seed, values in cells.items()
         }
 
-    bands(axes, {who: curves(who) for who in ("untuned", "hardened")})
+    bands(axes, {learner: curves(learner) for learner in ("untuned", "hardened")})
     budgets = [
         row[0] for row in next(iter(cells.values()))["untuned"]["attackers"]["search"]
     ]

@@ -68,7 +68,7 @@ def _known(log_to: Any) -> Any:
             if ":" not in name:
                 registry.entry(KIND, name)
             elif not name.startswith(OBJECT):
-                named_object(name, what="logger")
+                named_object(name, kind="logger")
         except (InvalidOption, UnknownId) as error:
             raise ValueError(str(error)) from error  # pydantic names the key then
     return log_to
@@ -131,7 +131,7 @@ def _made(name: str, options: Mapping[str, Any], objects: Mapping[str, Logger]) 
                 "pass the same log_to again: SelfPlay(log_to=…).run(resume=True)"
             )
         return objects[name]
-    logger_class = named_object(name, what="logger")
+    logger_class = named_object(name, kind="logger")
     check_options(f"logger {name!r}", logger_class, options)
     instance: Logger = logger_class(**options)
     missing = [

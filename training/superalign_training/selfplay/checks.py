@@ -123,7 +123,7 @@ def _require_known_agents(settings: Settings) -> None:
         if is_user_object(reference):
             target = reference if isinstance(reference, str) else str(reference.get("id"))
             if not target.startswith((OBJECT, LEARNER)):
-                named_object(target, what="agent")
+                named_object(target, kind="agent")
 
 
 def _require_agents(settings: Settings, models: ModelCache, *, load: bool) -> None:

@@ -84,7 +84,7 @@ def is_learner(reference: AgentReference) -> bool:
             return False  # none of ours; looking would import torch
         loaded: Any = registry.load("agent", name)
     elif is_user_object(reference) and not name.startswith(OBJECT):
-        loaded = named_object(name, what="agent")
+        loaded = named_object(name, kind="agent")
     else:
         return False
     return all(callable(getattr(loaded, do, None)) for do in ("improve", "save", "load"))

@@ -110,9 +110,9 @@ class CellCache:
                 f"{self.folder} also holds cells of revision {', '.join(older)}: they are kept "
                 f"and not used; this is revision {self._revision}"
             )
-        wanted = {job.hash for job in self.jobs}
+        hashes = {job.hash for job in self.jobs}
         used = [
-            c for c in cells if c.hash in wanted and (c.status == "done" or self._left(c))
+            c for c in cells if c.hash in hashes and (c.status == "done" or self._left(c))
         ]
         for code in sorted({cell.code for cell in used} - {self._code}):
             count = sum(cell.code == code for cell in used)
@@ -170,8 +170,8 @@ class CellCache:
 
 def _few(names: Sequence[str]) -> str:
     """Return names, or the first four and the number of the others."""
-    shown = ", ".join(names[:4])
-    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more files"
+    listed = ", ".join(names[:4])
+    return listed if len(names) <= 4 else f"{listed} and {len(names) - 4} more files"
 
 
 def snapshot(cell: Callable[..., Any]) -> Snapshot:
@@ -204,10 +204,12 @@ def changed(before: Snapshot, now: Snapshot) -> list[str]:
     )
 
 
-def _beside(path: Path, own: Path | None) -> bool:
+def _beside(path: Path, cell_file: Path | None) -> bool:
     """Return whether a file belongs to an experiment that is a folder."""
     return (
-        own is not None and own.parent.name != "experiments" and own.parent in path.parents
+        cell_file is not None
+        and cell_file.parent.name != "experiments"
+        and cell_file.parent in path.parents
     )
 
 
@@ -229,13 +231,13 @@ def _file_of(cell: Callable[..., Any]) -> Path | None:
     return Path(path).resolve() if path else None
 
 
-def _reached(own: Path) -> list[Path]:
+def _reached(cell_file: Path) -> list[Path]:
     """Return a file and the neighbours in its own folder that it imports, however far."""
-    waiting, reached = [own], [own]
+    waiting, reached = [cell_file], [cell_file]
     while waiting:
         for node in ast.walk(ast.parse(waiting.pop().read_bytes())):
             if isinstance(node, ast.ImportFrom) and node.module:
-                path = own.parent / f"{node.module.rpartition('.')[2]}.py"
+                path = cell_file.parent / f"{node.module.rpartition('.')[2]}.py"
                 if path.is_file() and path not in reached:
                     reached.append(path)
                     waiting.append(path)

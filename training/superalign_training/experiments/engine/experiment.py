@@ -119,19 +119,19 @@ class CellContext:
             **key: plain JSON values that identify the folder.
         """
         place = self._root / SHARED / content_hash([self._scope, key])
-        made = place / "made"
+        folder = place / "made"
         place.mkdir(parents=True, exist_ok=True)
         lock = _wait_for_lock(place)
         try:
-            if not made.exists():
+            if not folder.exists():
                 draft = place / "draft"
                 shutil.rmtree(draft, ignore_errors=True)
                 draft.mkdir()
                 make(draft)
-                draft.rename(made)
+                draft.rename(folder)
         finally:
             lock.release()
-        return made
+        return folder
 
 
 class Steps:

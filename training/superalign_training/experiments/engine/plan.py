@@ -87,14 +87,16 @@ def plan(
     Raises:
         InvalidOption: no seeds, or claim seeds where nothing may be claimed.
     """
-    own = experiment.seeds
-    defaults = {"full": own.claim, "quick": own.quick, "tune": own.tune}[mode]
-    chosen = defaults if seeds is None else tuple(dict.fromkeys(seeds))
-    if not chosen:
+    own_seeds = experiment.seeds
+    defaults = {"full": own_seeds.claim, "quick": own_seeds.quick, "tune": own_seeds.tune}[
+        mode
+    ]
+    seeds_used = defaults if seeds is None else tuple(dict.fromkeys(seeds))
+    if not seeds_used:
         raise InvalidOption(
             f"experiment {experiment.name} has no seeds to {mode}; name --seeds"
         )
-    if mode != "full" and (spoiled := sorted(set(chosen) & set(own.claim))):
+    if mode != "full" and (spoiled := sorted(set(seeds_used) & set(own_seeds.claim))):
         raise InvalidOption(
             f"seeds {', '.join(map(str, spoiled))} of {experiment.name} are kept for its "
             f"claim; a {mode} run takes others, by default {_shown(defaults)}"
@@ -105,7 +107,7 @@ def plan(
         candidates = experiment.candidates if mode == "tune" else {}
         table = candidates or experiment.conditions
         conditions = {name: plain(params) for name, params in table.items()}
-    return Plan(experiment, mode, conditions, chosen)
+    return Plan(experiment, mode, conditions, seeds_used)
 
 
 def folder_of(name: str, mode: Mode) -> Path:
@@ -119,7 +121,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
     Raises:
         InvalidOption: it names none.
     """
-    chosen: list[int] = []
+    numbers: list[int] = []
     for part in text.split(","):
         fits = _SEEDS.fullmatch(part.strip())
         if not fits:
@@ -129,8 +131,8 @@ def read_seeds(text: str) -> tuple[int, ...]:
         first, last = int(fits[1]), int(fits[2] or int(fits[1]) + 1)
         if last <= first:
             raise InvalidOption(f"--seeds {text!r}: {part} holds no seed; write FIRST:END")
-        chosen += range(first, last)
-    return tuple(dict.fromkeys(chosen))
+        numbers += range(first, last)
+    return tuple(dict.fromkeys(numbers))
 
 
 def _shown(seeds: Sequence[int]) -> str:

@@ -127,11 +127,13 @@ class ExperimentReport(NamedTuple):
         (folder / "result.md").write_text(self.markdown(), encoding="utf-8")
         experiment = self.plan.experiment
         outcomes = self.plan.outcomes({cell.hash: cell.result for cell in self.cells})
-        own = experiment.picture if self.plan.reduce is experiment.reduce else None
+        own_picture = experiment.picture if self.plan.reduce is experiment.reduce else None
         write_svg(
             folder / "picture.svg",
             lambda drawing: (
-                own(drawing, outcomes) if own else forest(drawing, self.result.figures)
+                own_picture(drawing, outcomes)
+                if own_picture
+                else forest(drawing, self.result.figures)
             ),
             title=experiment.name,
             remark=self.plan.status,
@@ -148,11 +150,13 @@ def report_of(plan: Plan, cells: Sequence[Cell]) -> ExperimentReport:
     result = plan.reduce(plan.outcomes({cell.hash: cell.result for cell in cells}))
     report = ExperimentReport(plan, tuple(cells), result)
     head = report._replace(result=ExperimentResult({})).line()
-    own = flat(result.figures)
-    taken = sorted(name for name in head if own.get(name, head[name]) != head[name])
-    if taken:
+    own_figures = flat(result.figures)
+    clashes = sorted(
+        name for name in head if own_figures.get(name, head[name]) != head[name]
+    )
+    if clashes:
         raise InvalidOption(
-            f"figures may not be called {', '.join(taken)}: the last line says so itself"
+            f"figures may not be called {', '.join(clashes)}: the last line says so itself"
         )
     return report
 

@@ -59,8 +59,8 @@ def run_experiment(
         KeyboardInterrupt: by Ctrl-C or SIGTERM; the next call continues.
     """
     planned = plan(experiment, mode=mode, seeds=seeds)
-    where = Path(folder) if folder is not None else folder_of(experiment.name, mode)
-    with _opened(where, planned) as run:
+    place = Path(folder) if folder is not None else folder_of(experiment.name, mode)
+    with _opened(place, planned) as run:
         cache = CellCache(run, planned)
         run.set_status("running")
         try:
@@ -72,7 +72,7 @@ def run_experiment(
         except BaseException:
             run.set_status("failed")
             raise
-        run.files.keep(*report.write(where))
+        run.files.keep(*report.write(place))
         run.set_status("done")
     return report
 
@@ -124,9 +124,9 @@ def _opened(folder: Path, planned: Plan) -> Run:
     if info.kind == KIND and info.config == config:
         return run
     run.close()
-    held = " ".join(map(str, info.config.values())) if info.kind == KIND else info.kind
+    content = " ".join(map(str, info.config.values())) if info.kind == KIND else info.kind
     raise RecordError(
-        f"{folder} holds a run of another kind ({held}), not {name} {mode}; choose another "
+        f"{folder} holds a run of another kind ({content}), not {name} {mode}; choose another "
         f"folder with --out, or leave it out for {folder_of(name, mode)}"
     )
 

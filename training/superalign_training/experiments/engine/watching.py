@@ -56,10 +56,10 @@ class CellLines(CellWatcher):
         """Write the numbers of a cell and the time that is left."""
         self._time.take(job, result.seconds)
         self._done += 1
-        left = ""
+        remaining = ""
         if self._done < self._total:
-            left = f", about {span(self._time.left())} left"
-        self._write(f"[{self._done}/{self._total}] {line_of(job, result)}{left}")
+            remaining = f", about {span(self._time.left())} left"
+        self._write(f"[{self._done}/{self._total}] {line_of(job, result)}{remaining}")
 
     def say(self, text: str) -> None:
         """Write a remark for people."""
@@ -139,11 +139,11 @@ class CellBar(CellWatcher):
     def _show(self, *, advance: int) -> None:
         if self._task is None:
             return
-        left = self._time.left()
+        remaining = self._time.left()
         self._progress.update(
             self._task,
             advance=advance,
-            left="" if left is None else f"about {span(left)} left",
+            left="" if remaining is None else f"about {span(remaining)} left",
             running=one_line(", ".join(self._running.values()), 48),
         )
 

@@ -115,7 +115,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
         "human": holdout.report(_human(setting, seed)),
         "ceiling": holdout.report(_answering(chains.ceiling())),
     }
-    for done, (name, options) in enumerate(controllers.items()):
+    for place, (name, options) in enumerate(controllers.items()):
         of = int(options["generations"])
         path = _levels_chosen(options["rule"], chains, of, oracle)
         generations = [chains.generation(path[: n + 1], of) for n in range(of)]
@@ -129,7 +129,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
             "sights": [msgspec.to_builtins(taught.stats) for taught in generations],
         }
         context.spend("tokens", results[name]["tokens"])
-        context.step(done + 1, len(controllers))
+        context.step(place + 1, len(controllers))
     return results
 
 
@@ -173,10 +173,12 @@ def _levels_chosen(
     path: tuple[int, ...] = ()
     for _ in range(of):
         reads_gold = rule["id"] == "oracle"
-        made = oracle.controller(rule, path, of) if reads_gold else make_controller(rule)
-        made.check(levels, of)
+        controller = (
+            oracle.controller(rule, path, of) if reads_gold else make_controller(rule)
+        )
+        controller.check(levels, of)
         history = chains.history(path, of)
-        path += (made.choose(history, levels=levels, generations=of),)
+        path += (controller.choose(history, levels=levels, generations=of),)
     return path
 
 

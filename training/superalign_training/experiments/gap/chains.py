@@ -137,7 +137,7 @@ class Chains:
         student = student_of(self._snapshots, level)
         seed = mix(self._seed, label("gap/lessons"), number)
         tokens = student.teach(queries, labels, setting.fit_settings(of), seed=seed)
-        right = {
+        accuracy = {
             family: _mean(
                 q.right(answer)
                 for q, answer in zip(queries, labels, strict=True)
@@ -145,19 +145,21 @@ class Chains:
             )
             for family in FAMILIES
         }
-        return TaughtStudent(student, self._stats(student, levels, of), right, tokens)
+        return TaughtStudent(student, self._stats(student, levels, of), accuracy, tokens)
 
     def _stats(self, student: Student, levels: tuple[int, ...], of: int) -> GenerationStats:
         number, level = len(levels) - 1, levels[-1]
         queries = self._draw(level, self.setting.control // of, "control", number)
         labels = self._labels(queries, levels[:-1], of)
         answers = student.answers(queries)
-        own = [outcome(q.family, a.text) for q, a in zip(queries, answers, strict=True)]
+        own_outcomes = [
+            outcome(q.family, a.text) for q, a in zip(queries, answers, strict=True)
+        ]
 
         def agreement(answers: Sequence[str]) -> float:
             return _mean(
                 outcome(query.family, text) == mine
-                for query, text, mine in zip(queries, answers, own, strict=True)
+                for query, text, mine in zip(queries, answers, own_outcomes, strict=True)
             )
 
         return GenerationStats(

@@ -65,13 +65,13 @@ def _both(outcomes: Outcomes) -> dict[str, Any]:
             seed: {
                 chain: {
                     **{
-                        what: {
+                        measure: {
                             family: _average(
-                                [cells[seed][chain][what][family] for cells in kinds]
+                                [cells[seed][chain][measure][family] for cells in kinds]
                             )
                             for family in FAMILIES
                         }
-                        for what in ("utility", "imitation")
+                        for measure in ("utility", "imitation")
                     },
                     "conformity": _average(
                         [cells[seed][chain]["conformity"] for cells in kinds]
@@ -96,8 +96,8 @@ def utilities(cells: Any, chain: str, family: str) -> dict[int, float]:
     return _mean_of(cells, chain, "utility")
 
 
-def _mean_of(cells: Any, chain: str, what: str) -> dict[int, float]:
-    columns = [column(cells, chain, what, family) for family in FAMILIES]
+def _mean_of(cells: Any, chain: str, measure: str) -> dict[int, float]:
+    columns = [column(cells, chain, measure, family) for family in FAMILIES]
     return {
         seed: sum(by_seed[seed] for by_seed in columns) / len(columns)
         for seed in columns[0]
@@ -121,12 +121,12 @@ def _compared(cells: Any, rule: str, family: str, chains: list[str]) -> dict[str
     """Return comparator → (difference, p-value by Holm over the comparators)."""
     ours = utilities(cells, rule, family)
     pairs = {
-        other: paired_difference(ours, utilities(cells, other, family))
-        for other in (*DIRECT, *FIXED)
-        if other in chains
+        comparator: paired_difference(ours, utilities(cells, comparator, family))
+        for comparator in (*DIRECT, *FIXED)
+        if comparator in chains
     }
-    adjusted = holm_adjusted({other: pair.p for other, pair in pairs.items()})
-    return {other: (pair, adjusted[other]) for other, pair in pairs.items()}
+    adjusted = holm_adjusted({comparator: pair.p for comparator, pair in pairs.items()})
+    return {comparator: (pair, adjusted[comparator]) for comparator, pair in pairs.items()}
 
 
 def _beats_all(pairs: dict[str, tuple[Paired, float]]) -> bool:
@@ -137,14 +137,14 @@ def _differences(
     mode: str, cells: Any, rule: str, family: str, pairs: dict[str, tuple[Paired, float]]
 ) -> dict[str, Figure]:
     """Return the gain of a rule over the jumps and over the best fixed schedule."""
-    schedules = [other for other in FIXED if other in pairs]
+    schedules = [comparator for comparator in FIXED if comparator in pairs]
     best = max(
         schedules,
         key=lambda other: mean(list(utilities(cells, other, family).values())).value,
     )
     figures: dict[str, Figure] = {_key("best_fixed", family, mode): best}
-    for other, name in (*((d, d) for d in DIRECT if d in pairs), (best, "best_fixed")):
-        pair, holm = pairs[other]
+    for comparator, name in (*((d, d) for d in DIRECT if d in pairs), (best, "best_fixed")):
+        pair, holm = pairs[comparator]
         figures[_key(rule, "minus", name, family, mode)] = pair
         figures[_key(rule, "minus", name, family, mode, "holm")] = holm
     return figures
@@ -179,9 +179,9 @@ def _differences_table(
     mode: str, rule: str, compared: dict[str, dict[str, tuple[Paired, float]]]
 ) -> ResultTable:
     rows = [
-        (family, other, pair.t, pair.wins, pair.p, holm)
+        (family, comparator, pair.t, pair.wins, pair.p, holm)
         for family, pairs in compared.items()
-        for other, (pair, holm) in pairs.items()
+        for comparator, (pair, holm) in pairs.items()
     ]
     head = ("family", "against", "difference of U", "seeds won", "p", "p by Holm")
     return ResultTable(
@@ -223,13 +223,13 @@ def picture(canvas: "Canvas", outcomes: Outcomes) -> None:
     grid = canvas.subplots(2, len(outcomes), sharex="row", sharey=True, squeeze=False)
     for place, (mode, cells) in enumerate(outcomes.items()):
         chains = [name for name in next(iter(cells.values())) if name != "human"]
-        for row, what in enumerate(("utility", "imitation")):
+        for row, measure in enumerate(("utility", "imitation")):
             axes = grid[row][place]
             for height, chain in enumerate(reversed(chains)):
-                estimate = mean(list(_mean_of(cells, chain, what).values()))
+                estimate = mean(list(_mean_of(cells, chain, measure).values()))
                 colour = "C1" if chain in RULES else "C0" if chain in FIXED else "0.4"
                 if estimate.low is not None and estimate.high is not None:
                     axes.plot([estimate.low, estimate.high], [height, height], color=colour)
                 axes.plot([estimate.value], [height], "o", color=colour, markersize=4)
             axes.set_yticks(range(len(chains)), list(reversed(chains)))
-            axes.set_xlabel(f"{what}, mean of three families ({mode} queries)")
+            axes.set_xlabel(f"{measure}, mean of three families ({mode} queries)")

@@ -116,10 +116,10 @@ class Student:
         ]
 
         def loss(model: PreTrainedModel, step: int) -> torch.Tensor:
-            chosen = slice(step * batch, (step + 1) * batch)
+            rows_of_step = slice(step * batch, (step + 1) * batch)
             return torch.stack(
                 [
-                    _mean_over_labels(*rows.token_losses(model, order[chosen]))
+                    _mean_over_labels(*rows.token_losses(model, order[rows_of_step]))
                     for rows, order in zip(groups, orders, strict=True)
                 ]
             ).sum()
@@ -209,12 +209,12 @@ def capacity(student: Student, *, seed: int, n: int) -> float:
         tasks = [query.task for query in queries]
         if family == "requests":
             labels = ["harmful" if q.truth == "refuse" else "benign" for q in queries]
-            right = foresees(
+            accuracy = foresees(
                 student.model, ladder_tokenizer(), world, tasks=tasks, labels=labels
             )
         else:
-            right = answers_rightly(
+            accuracy = answers_rightly(
                 student.model, ladder_tokenizer(), world, tasks=tasks, marker="<|world|>"
             )
-        shares.append(float(np.mean(right)))
+        shares.append(float(np.mean(accuracy)))
     return float(np.mean(shares))

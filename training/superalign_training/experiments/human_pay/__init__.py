@@ -96,8 +96,8 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
             seed=seed,
         )
         labelled = LabelledRun.of(folder)
-    found = _taught(params, seed, context.folder / "run", context, labelled)
-    return found if labelled is None else found | {"labels": float(len(labelled.labels))}
+    rates = _taught(params, seed, context.folder / "run", context, labelled)
+    return rates if labelled is None else rates | {"labels": float(len(labelled.labels))}
 
 
 def _taught(
@@ -154,7 +154,7 @@ def _plan(
 def settings_of(params: Params, seed: int, folder: Path) -> Settings:
     """Return the settings of a cell's run."""
     weight = params["critic"]["weight"]
-    paid = {"human": 1.0, "format": 1.0, "cost": 0.0, "critic": weight}
+    weights = {"human": 1.0, "format": 1.0, "cost": 0.0, "critic": weight}
     person = {"name": "ann", "accuracy": params["accuracy"]}
     return read_settings(
         {
@@ -172,7 +172,7 @@ def settings_of(params: Params, seed: int, folder: Path) -> Settings:
                     "batch_size": params["batch_size"],
                 }
             },
-            "options": {"weights": {"learner": paid}},
+            "options": {"weights": {"learner": weights}},
             "budget": params["budget"],
             "people": {
                 "annotators": [person],
@@ -195,9 +195,9 @@ def _rates(probed: Probed) -> dict[str, float]:
     kind = np.array(DIMENSIONS)[probed.requests.dimensions]
     liked, harmless = kind == LIKED, kind == HARMLESS
 
-    def right(where: Any = None) -> float:
-        wrong = probed.misses(where).greedy.value + probed.over_refusals(where).greedy.value
-        return 1.0 - wrong / 2.0
+    def right(mask: Any = None) -> float:
+        errors = probed.misses(mask).greedy.value + probed.over_refusals(mask).greedy.value
+        return 1.0 - errors / 2.0
 
     return {
         "both sides": right(),
@@ -225,11 +225,11 @@ def conditions() -> dict[str, dict[str, Any]]:
         arms[f"truth {b}"] = _with(budget=share, accuracy=1.0)
         arms[f"rejection {b}"] = _with(budget=share, taught="rejection")
         arms[f"written {b}"] = _with(budget=share, taught="written")
-    for where in ("answers", "verbs"):
-        flawed = _critic(where=where)
-        arms[f"critic {where}"] = _with(critic=flawed)
+    for errs_in in ("answers", "verbs"):
+        flawed = _critic(where=errs_in)
+        arms[f"critic {errs_in}"] = _with(critic=flawed)
         for use in ("override", "add", "debias"):
-            arms[f"critic {where} {use}"] = _with(critic=flawed, budget=0.02, use=use)
+            arms[f"critic {errs_in} {use}"] = _with(critic=flawed, budget=0.02, use=use)
     liking = _critic(wrong=0.0, where="liked")
     for vetoed in ("", "liked", "placebo"):
         arms[f"vetoes {vetoed or 'none'}"] = _with(critic=liking, later=[10], vetoed=vetoed)

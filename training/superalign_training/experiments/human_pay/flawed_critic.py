@@ -53,8 +53,8 @@ class FlawedCritic:
             errs = generator(mix(self._seed, view.seed)).random() < self._wrong
         if not errs:
             return reply
-        good = reply.text.startswith("score 9")
-        return Reply(f"score {0 if good else 9} sure 9", finish="stop")
+        approves = reply.text.startswith("score 9")
+        return Reply(f"score {0 if approves else 9} sure 9", finish="stop")
 
 
 LIKED, HARMLESS = DIMENSIONS[0], DIMENSIONS[-1]

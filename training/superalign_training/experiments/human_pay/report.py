@@ -32,11 +32,11 @@ def reduce(outcomes: Outcomes) -> ExperimentResult:
         _figure(name): mean(_values(outcomes, name)) for name in outcomes
     }
     figures |= _differences(outcomes)
-    for other in ("none", "placebo"):
+    for control in ("none", "placebo"):
         for rate in VETO_RATES:
-            figures[f"vetoes_minus_{other}_{_figure(rate)}"] = difference(
+            figures[f"vetoes_minus_{control}_{_figure(rate)}"] = difference(
                 _values(outcomes, "vetoes liked", rate),
-                _values(outcomes, f"vetoes {other}", rate),
+                _values(outcomes, f"vetoes {control}", rate),
             )
     names = ("both sides", *VETO_RATES, "labels", "vetoes", "late")
     rows: list[Sequence[Number]] = [
@@ -59,21 +59,21 @@ def reduce(outcomes: Outcomes) -> ExperimentResult:
 def _differences(outcomes: Outcomes) -> dict[str, Any]:
     """Return differences of the share that is right on both sides, paired by seed."""
     pairs = [
-        (f"labels {b}", other)
+        (f"labels {b}", control)
         for b in SHARES
-        for other in ("labels 0", *[f"{arm} {b}" for arm in ARMS if arm != "labels"])
+        for control in ("labels 0", *[f"{arm} {b}" for arm in ARMS if arm != "labels"])
     ]
     pairs += [("labels 100", "labels 20"), ("labels 0", "permuted 100")]
     pairs += [
-        (f"critic {where} {use}", f"critic {where}")
-        for where in ("answers", "verbs")
+        (f"critic {errs_in} {use}", f"critic {errs_in}")
+        for errs_in in ("answers", "verbs")
         for use in USES
     ]
     return {
-        f"{_figure(one)}_minus_{_figure(other)}": difference(
-            _values(outcomes, one), _values(outcomes, other)
+        f"{_figure(one)}_minus_{_figure(control)}": difference(
+            _values(outcomes, one), _values(outcomes, control)
         )
-        for one, other in pairs
+        for one, control in pairs
     }
 
 
@@ -98,8 +98,10 @@ def picture(figure: "Figure", outcomes: Outcomes) -> None:
     axes.minorticks_off()
     axes.set_xlabel("episodes that are labelled (dashed: none)")
     axes.set_ylabel("right on both sides")
-    shown = {name: f for name, f in reduce(outcomes).figures.items() if "_minus_" in name}
-    estimates(below, shown)
+    differences = {
+        name: f for name, f in reduce(outcomes).figures.items() if "_minus_" in name
+    }
+    estimates(below, differences)
 
 
 def _values(outcomes: Outcomes, name: str, key: str = "both sides") -> list[float]:

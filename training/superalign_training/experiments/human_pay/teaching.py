@@ -60,10 +60,12 @@ def by_pay(
     (chosen,) = settings.rl_algorithms("learner")
     assert isinstance(chosen, Reinforce)
     algorithm = chosen.model_copy(update={"steps": steps})
-    done = train_on_rewards(
+    outcome = train_on_rewards(
         context, settings, context.state, policy, drill, algorithm, shaping=shaping
     )
-    return StageResult(keep_policy(context, done.state, "learner", policy), done.metrics)
+    return StageResult(
+        keep_policy(context, outcome.state, "learner", policy), outcome.metrics
+    )
 
 
 def _permuting(context: StageContext, labels: Sequence[float]) -> Shaping:
@@ -97,12 +99,12 @@ def by_rejection(
 ) -> StageResult:
     """Imitate the answers that people called good."""
     assert labelled is not None
-    good = [
+    good_rows = [
         episode
         for episode, label in zip(labelled.episodes, labelled.labels, strict=True)
         if label > 0.5
     ]
-    rows = training_rows(good, SEAT)
+    rows = training_rows(good_rows, SEAT)
     examples = [Example(row.prompt_ids, row.completion_ids, ("ann",)) for row in rows]
     return _imitated(context, settings, params, examples)
 
@@ -120,10 +122,10 @@ def by_writing(
     for episode in labelled.episodes:
         turn = episode.utterances[0].turn
         question = Question(f"written-{episode.id}", "answer", episode.id, turn)
-        written = writer.answer(question, episode, require_simulable(scenario))
-        assert written is not None
+        answer = writer.answer(question, episode, require_simulable(scenario))
+        assert answer is not None
         view = first_view(scenario, episode, SEAT)
-        ids = policy.reply_ids(view, str(written.payload["text"]))
+        ids = policy.reply_ids(view, str(answer.payload["text"]))
         examples.append(Example(policy.prompt_ids(view), ids, ("ann",)))
     return _imitated(context, settings, params, examples)
 
@@ -147,7 +149,7 @@ def forbid(context: StageContext, settings: Settings, params: Params) -> StageRe
     scenario = require_simulable(_scenario(settings))
     liked = params["vetoed"] == "liked"
     kind = LIKED if liked else HARMLESS
-    found = [
+    harmful_acts = [
         (episode.id, u.turn)
         for episode in context.run.episodes(round=context.round)
         for u in episode.utterances
@@ -156,11 +158,11 @@ def forbid(context: StageContext, settings: Settings, params: Params) -> StageRe
         and asked_kind(episode.task.prompt) == kind
         and (scenario.gold(episode, u.turn, "everyone") < 0.5) == liked
     ]
-    wanted = params["vetoes"]
-    if len(found) < wanted:
+    count = params["vetoes"]
+    if len(harmful_acts) < count:
         raise InvalidOption(
-            f"{len(found)} acts to veto, not {wanted}: make the first round longer (steps)"
+            f"{len(harmful_acts)} acts to veto, not {count}: make the first round longer (steps)"
         )
-    vetoes = [Signal("veto", *place, "ann", 0.0) for place in found[-wanted:]]
+    vetoes = [Signal("veto", *place, "ann", 0.0) for place in harmful_acts[-count:]]
     context.run.signals.append(vetoes)
     return StageResult(context.state)

@@ -93,8 +93,10 @@ CONDITIONS: dict[str, Params] = {
 
 def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Improve one policy by one algorithm and evaluate it after every round."""
-    first = {key: params[key] for key in ("rung", "games", "courses")}
-    start = context.shared(partial(make_start, seed=seed, **first), seed=seed, **first)
+    shared_params = {key: params[key] for key in ("rung", "games", "courses")}
+    start = context.shared(
+        partial(make_start, seed=seed, **shared_params), seed=seed, **shared_params
+    )
     policy = Policy.load(start / "policy")
     evaluate = partial(fraction_of_optimum, cases=params["exam"])
     latest = policy.agent

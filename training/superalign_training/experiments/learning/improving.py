@@ -125,9 +125,9 @@ def improve_by_run(
                 tokens += sum(
                     len(utterance.token_ids) for utterance in run.utterances(stage=stage.id)
                 )
-                kept = RunState.from_plain(stage.outputs["state"]).policies[ROLE]
-                path = run.path / kept.path
-                on_round(read_agent(path, kept, device="cpu", base=None))
+                checkpoint = RunState.from_plain(stage.outputs["state"]).policies[ROLE]
+                path = run.path / checkpoint.path
+                on_round(read_agent(path, checkpoint, device="cpu", base=None))
     return tokens
 
 

@@ -11,18 +11,18 @@ from superalign_env.protocols import Scenario
 MICROWORLD = "microworld"
 
 
-def require_microworld(scenario: Scenario[object], what: str) -> None:
+def require_microworld(scenario: Scenario[object], subject: str) -> None:
     """Raise unless the tasks of a scenario are of the microworld.
 
     Args:
         scenario: of the run.
-        what: cannot be done elsewhere, for the message.
+        subject: cannot be done elsewhere, for the message.
 
     Raises:
         InvalidOption: they are not.
     """
     if not scenario.source.id.startswith(MICROWORLD):
         raise InvalidOption(
-            f"{what} is possible in the microworld only, and the tasks of {scenario.id} are "
+            f"{subject} is possible in the microworld only, and the tasks of {scenario.id} are "
             f"of {scenario.source.id}; leave it out"
         )

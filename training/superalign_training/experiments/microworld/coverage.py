@@ -100,19 +100,19 @@ def coverage(probed: Probed, queries: Iterable[str]) -> FailureCoverage:
             )
         )
     }
-    asked = np.zeros(len(probed.text), np.bool_)
+    covered = np.zeros(len(probed.text), np.bool_)
     outside = 0
     for text in queries:
         place = _place(read(text), places)
         if place is None:
             outside += 1
         else:
-            asked[place] = True
+            covered[place] = True
     return FailureCoverage(
-        _share(asked[probed.failed]),
-        _share(_classes_found(probed, asked)),
-        _weighted(asked, _expected(probed)),
-        int(asked.sum()),
+        _share(covered[probed.failed]),
+        _share(_classes_found(probed, covered)),
+        _weighted(covered, _expected(probed)),
+        int(covered.sum()),
         outside,
     )
 
@@ -137,13 +137,15 @@ def _place(request: Request | None, places: dict[tuple[int, str], int]) -> int |
     return places.get((request.acts[0], request.polarity))
 
 
-def _classes_found(probed: Probed, asked: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _classes_found(
+    probed: Probed, covered: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
     """Return for each failing class whether one of its failures was asked."""
     asked_by_class: dict[tuple[str, int], bool] = {}
     for place in np.flatnonzero(probed.failed).tolist():
         act, polarity = probed.requests.acts[place], probed.requests.polarities[place]
         key = (act_classes()[act], int(polarity))
-        asked_by_class[key] = asked_by_class.get(key, False) or bool(asked[place])
+        asked_by_class[key] = asked_by_class.get(key, False) or bool(covered[place])
     return np.array(list(asked_by_class.values()), np.float64)
 
 
@@ -157,10 +159,10 @@ def _share(hits: npt.NDArray[np.bool_] | npt.NDArray[np.float64]) -> Estimate | 
 
 
 def _weighted(
-    asked: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]
+    covered: npt.NDArray[np.bool_], weights: npt.NDArray[np.float64]
 ) -> Estimate | None:
     total = float(weights.sum())
     if total <= 0.0:
         return None
     # Weights of mean 1 make the weighted share a plain mean.
-    return census((asked * weights * (len(weights) / total)).tolist())
+    return census((covered * weights * (len(weights) / total)).tolist())

@@ -165,8 +165,8 @@ def bias_metrics(
 
 def _asked_at(request: Request, place: int) -> Request:
     """Return the request with the act that is asked about told at a place."""
-    rest = [i for i in range(len(request.acts)) if i != request.asked]
-    order = [*rest[:place], request.asked, *rest[place:]]
+    other_places = [i for i in range(len(request.acts)) if i != request.asked]
+    order = [*other_places[:place], request.asked, *other_places[place:]]
     return Request(
         tuple(request.names[i] for i in order),
         tuple(request.acts[i] for i in order),
@@ -178,13 +178,15 @@ def _asked_at(request: Request, place: int) -> Request:
 def _compared(critic: Agent, before: Sequence[View], after: Sequence[View]) -> Bias:
     """Return the effect of a change on scores, pair by pair."""
     scores = _scores(critic, [*before, *after])
-    both = list(zip(scores[: len(before)], scores[len(before) :], strict=True))
-    pairs = [(a, b) for a, b in both if a is not None and b is not None]
+    score_pairs = list(zip(scores[: len(before)], scores[len(before) :], strict=True))
+    pairs = [(a, b) for a, b in score_pairs if a is not None and b is not None]
     if not pairs:
-        return Bias(None, None, len(both))
+        return Bias(None, None, len(score_pairs))
     olds, news = zip(*pairs, strict=True)
     flips = sum((a < 0.5) != (b < 0.5) for a, b in pairs)
-    return Bias(difference(news, olds), share(flips, len(pairs)), len(both) - len(pairs))
+    return Bias(
+        difference(news, olds), share(flips, len(pairs)), len(score_pairs) - len(pairs)
+    )
 
 
 def _scores(critic: Agent, views: Sequence[View]) -> list[float | None]:
@@ -238,9 +240,9 @@ def critique_gain(
     n = len(tasks)
     if n < 2:
         raise InvalidOption(f"{n} tasks leave no other case to take a critique from")
-    asked = [views.asked(i, task.prompt) for i, task in enumerate(tasks)]
-    first = _right(learner, asked, tasks, views)
-    answers = [reply.text for reply in learner.act(asked)]
+    question_views = [views.asked(i, task.prompt) for i, task in enumerate(tasks)]
+    share_before = _right(learner, question_views, tasks, views)
+    answers = [reply.text for reply in learner.act(question_views)]
     judging = [views.judged(i, t.prompt, answers[i]) for i, t in enumerate(tasks)]
     verdicts = [reply.text for reply in critic.act(judging)]
 
@@ -255,13 +257,13 @@ def critique_gain(
             views,
         )
 
-    own, shuffled = revised(range(n)), revised(_elsewhere(n, seed))
+    own_share, shuffled = revised(range(n)), revised(_elsewhere(n, seed))
     return CritiqueGain(
-        mean(first.tolist()),
-        mean(own.tolist()),
+        mean(share_before.tolist()),
+        mean(own_share.tolist()),
         mean(shuffled.tolist()),
-        difference(own.tolist(), shuffled.tolist()),
-        difference(own.tolist(), first.tolist()),
+        difference(own_share.tolist(), shuffled.tolist()),
+        difference(own_share.tolist(), share_before.tolist()),
     )
 
 
@@ -297,12 +299,12 @@ def _elsewhere(n: int, seed: int) -> list[int]:
 
 
 def _right(
-    learner: Agent, asked: Sequence[View], tasks: Sequence[Task], views: ProbeViews
+    learner: Agent, question_views: Sequence[View], tasks: Sequence[Task], views: ProbeViews
 ) -> Numbers:
     """Return the probability of a right answer, [N]."""
-    likely = answer_likelihoods(learner, asked, ANSWERS).probability
-    right: Numbers = (likely * _is_right(tasks, views)).sum(axis=1)
-    return right
+    likely = answer_likelihoods(learner, question_views, ANSWERS).probability
+    accuracy: Numbers = (likely * _is_right(tasks, views)).sum(axis=1)
+    return accuracy
 
 
 def _is_right(tasks: Sequence[Task], views: ProbeViews) -> npt.NDArray[np.bool_]:

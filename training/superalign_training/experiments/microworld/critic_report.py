@@ -62,10 +62,10 @@ class CriticProbes(Section):
         agents: dict[Role | Seat, Anyone] = {
             role_of(seat): critic for seat in scenario.seats
         }
-        named = [
+        probes = [
             context.recorded(role) for role in (capabilities.judges, capabilities.answers)
         ]
-        pair = Pair(critic, learner, *named)
+        pair = Pair(critic, learner, *probes)
         return critic_report(
             pair,
             context.play(scenario, agents, self.cases),

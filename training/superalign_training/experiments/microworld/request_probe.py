@@ -76,39 +76,37 @@ class Probed(NamedTuple):
         """[N] failures of either side at temperature 0."""
         return self.missed | self.over_refused
 
-    def misses(self, where: Mask | None = None) -> Rates:
+    def misses(self, mask: Mask | None = None) -> Rates:
         """Return the share of harmful requests that is complied with.
 
         Args:
-            where: [N] counts only these.
+            mask: [N] counts only these.
 
         Raises:
             InvalidOption: none of them is harmful.
         """
-        return self._rates(self.harmful, where, self.complied, self.p_comply)
+        return self._rates(self.harmful, mask, self.complied, self.p_comply)
 
-    def over_refusals(self, where: Mask | None = None) -> Rates:
+    def over_refusals(self, mask: Mask | None = None) -> Rates:
         """Return the share of benign requests that is refused; arguments as `misses`."""
-        return self._rates(~self.harmful, where, self.refused, self.p_refuse)
+        return self._rates(~self.harmful, mask, self.refused, self.p_refuse)
 
     def scary_over_refusals(self) -> Rates:
         """Return the share of benign requests with a scary word that is refused."""
         return self.over_refusals(self.kind == "scary-but-benign")
 
-    def _rates(
-        self, side: Mask, where: Mask | None, greedy: Mask, likely: Numbers
-    ) -> Rates:
-        chosen = side if where is None else side & where
-        if not chosen.any():
+    def _rates(self, side: Mask, mask: Mask | None, greedy: Mask, likely: Numbers) -> Rates:
+        selected = side if mask is None else side & mask
+        if not selected.any():
             raise InvalidOption("no such request on this side; ask of others")
         return Rates(
-            census(greedy[chosen].astype(np.float64).tolist()),
-            census(likely[chosen].tolist()),
+            census(greedy[selected].astype(np.float64).tolist()),
+            census(likely[selected].tolist()),
         )
 
 
 def probe(
-    who: Policy | Agent,
+    subject: Policy | Agent,
     split: Split = "test",
     *,
     group: str = "everyone",
@@ -123,7 +121,7 @@ def probe(
     agent answers once, with probability 0 or 1.
 
     Args:
-        who: a policy, or an agent.
+        subject: a policy, or an agent.
         split: of the requests.
         group: whose values are the truth.
         drift: epoch of the values.
@@ -135,7 +133,7 @@ def probe(
         UnknownId: no such group or renderer.
         InvalidOption: no such name, or a view that the agent cannot read.
     """
-    agent = who.agent if isinstance(who, Policy) else who
+    agent = subject.agent if isinstance(subject, Policy) else subject
     table = every_request(split, group, drift)
     texts = tuple(table.prompts(name))
     views = request_views(texts, split, renderer=renderer)
