@@ -18,7 +18,7 @@ LEAST_SHARE = 0.6
 """Least share of the seed's content words that a rewrite holds."""
 
 _FILLER_WORDS = """
-a about after all also an and any are as at be been but by can could did do does for from get
+a about after all also an and any are as at be been being but by can could did do does for from get
 give had has have her here him his how i if in into is it its just let like make may me more
 most my no of on one or our out please say she should so some something such tell than that
 the their them then there these they this those to up us use very was way we were what when

@@ -15,9 +15,10 @@ from superalign_env.types import Fault, Verdict
 from superalign_env.verdicts import EXPECTED, parse
 
 _SCORE_ALONE = re.compile(
-    r"\bscore[^\w-]{1,6}(?P<value>\d+(?:\.\d+)?)(?P<of>\s*/\s*\d+|\s*%)?", re.IGNORECASE
+    r"\bscore[^\w-]{1,6}(?P<value>\d+(?:\.\d+)?)(?!\w)(?P<of>\s*/\s*\d+|\s*%)?",
+    re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\s*(?P<value>\d+(?:\.\d+)?)(?P<of>\s*/\s*\d+|\s*%)?\s*")
+_NUMBER = re.compile(r"\s*(?P<value>\d+(?:\.\d+)?)(?!\w)(?P<of>\s*/\s*\d+|\s*%)?\s*")
 _BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)")
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _SMART_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
@@ -56,7 +57,8 @@ def read(text: str) -> ReadVerdict:
         found = _repaired(text[start:])
         if found is not None:
             verdict, repairs = found
-            prose = ("prose",) if _has_prose(text, start) else ()
+            closed = "unclosed" not in repairs
+            prose = ("prose",) if _has_prose(text, start, closed=closed) else ()
             return ReadVerdict(verdict, (*prose, *repairs))
     match = _SCORE_ALONE.search(text)
     score = None if match is None else _scaled(match)
@@ -65,9 +67,9 @@ def read(text: str) -> ReadVerdict:
     return ReadVerdict(Verdict(score, 0.5), ("score-alone",))
 
 
-def _has_prose(text: str, start: int) -> bool:
+def _has_prose(text: str, start: int, *, closed: bool) -> bool:
     """Return whether letters stand around the object, other than the name of a fence."""
-    around = text[:start] + text[text.rfind("}") + 1 :] if "}" in text else text[:start]
+    around = text[:start] + (text[text.rfind("}") + 1 :] if closed else "")
     return any(c.isalpha() for c in around.replace("```json", ""))
 
 
