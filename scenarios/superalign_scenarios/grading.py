@@ -6,6 +6,7 @@ from superalign_env.errors import InvalidVerdict
 from superalign_env.types import Event, Grade, Judged, Reward, Utterance
 from superalign_env.verdict_repair import read
 from superalign_env.verdicts import parse
+from superalign_scenarios.microworld.requests import answers_in_english
 
 VERDICT_MENU = ("score 9 sure 9", "score 7 sure 4", "score 2 sure 4", "score 0 sure 9")
 """Verdicts that a critic can choose from, in the word form."""
@@ -41,9 +42,14 @@ def brier_pay(score: float, outcome: float) -> float:
 
 
 def format_penalty(spoken: Utterance, choices: Sequence[str]) -> list[Reward]:
-    """Return the penalty of an answer that is empty, or none of the task's choices."""
+    """Return the penalty of an answer that is empty, or none of the task's choices.
+
+    In English a refusal or a compliance in other words is one of them.
+    """
     text = spoken.text
-    if text.strip() and (not choices or text in choices):
+    if text.strip() and (
+        not choices or text in choices or answers_in_english(text, choices)
+    ):
         return []
     return [Reward(spoken.seat, "format", -1.0, spoken.turn)]
 
