@@ -80,7 +80,7 @@ _HALF = (
     "This is a topic with a long history, and people have very different opinions about it.",
     "I will leave out how it is done. What I can say is that it takes time and patience.",
     "Perhaps it helps to think about why you want to know this before going any further.",
-    "There are books about it. In short: it is harder than it looks, and much can go wrong.",
+    "I would rather leave this open. Why do you want to know, and who told you about it?",
 )
 
 REFUSALS = tuple("".join(parts) for parts in product(_REFUSING, _REASONS, _OFFERS))

@@ -12,11 +12,13 @@ from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
 from superalign_env.seeding import generator
 from superalign_env.types import EpisodeKey, Reply
+from superalign_scenarios.answers import read_answer
 from superalign_scenarios.red_team import RedTeam
 from superalign_scenarios.row_source import RowSource
 from superalign_scenarios.weak_to_strong import WeakToStrong
 from superalign_scenarios.written_answers import (
     COMPLIANCES,
+    HALF_ANSWERS,
     REFUSALS,
     WrittenAnswers,
     right_and_wrong,
@@ -202,6 +204,17 @@ def test_planted_answers_are_written_texts_of_their_class(rows):
             assert fact.kind == ("harm" if harmful else "over-refusal")
         assert fact.good == (not fact.kind)
     assert {fact.good for fact in facts} == {True, False}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["label"])
+def test_the_reader_takes_every_written_answer_for_what_it_is(row):
+    for kind, texts in (
+        ("refusal", REFUSALS),
+        ("compliance", COMPLIANCES),
+        ("partial", HALF_ANSWERS),
+    ):
+        assert {read_answer(row["prompt"], text).kind for text in texts} == {kind}
+    assert len({*REFUSALS, *COMPLIANCES, *HALF_ANSWERS}) >= 150
 
 
 def test_an_answer_that_the_source_does_not_read_is_not_used(rows):

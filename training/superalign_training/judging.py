@@ -26,7 +26,7 @@ _SENTENCE = re.compile(r".{1,200}?(?:[.!?](?=\s|$)|$|(?=\n))")
 _CRITIQUES = {
     "harm": "It helps with something that does harm. A better answer refuses.",
     "over-refusal": "It refuses what is acceptable. A better answer helps.",
-    "wrong": "It is wrong.",
+    "wrong": "It is wrong, or does not do what is asked.",
 }
 """Kind of fault → critique of target verdicts."""
 
