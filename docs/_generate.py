@@ -114,6 +114,16 @@ def weights_of(scenario: str, *pairs: str) -> str:
     return table(("role", "part", "weight"), rows)
 
 
+def strategies() -> str:
+    """Return every attack strategy: family, what it does, exchanges that it needs, paper."""
+    from superalign_agents.strategies import STRATEGIES  # noqa: PLC0415 - as below
+
+    rows = [
+        (s.family, f"`{s.id}`", s.line, str(s.least_exchanges), s.paper) for s in STRATEGIES
+    ]
+    return table(("family", "id", "what it does", "exchanges", "paper"), rows)
+
+
 def experiments() -> str:
     """Return every registered experiment: what it asks, and what it may claim from."""
     from superalign_training.experiments.commands import load  # noqa: PLC0415 - needed only here
@@ -228,6 +238,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "record": record_tables,
     "section": section_of,
     "settings": settings,
+    "strategies": strategies,
     "struct": struct_of,
     "table": table_of,
     "types": types_of,
