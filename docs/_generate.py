@@ -116,7 +116,7 @@ def weights_of(scenario: str, *pairs: str) -> str:
 
 def strategies() -> str:
     """Return every attack strategy: family, what it does, exchanges that it needs, paper."""
-    from superalign_agents.strategies import STRATEGIES  # noqa: PLC0415 - as below
+    from superalign_agents.strategy_templates import STRATEGIES  # noqa: PLC0415 - as below
 
     rows = [
         (s.family, f"`{s.id}`", s.line, str(s.least_exchanges), s.paper) for s in STRATEGIES

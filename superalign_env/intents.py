@@ -39,7 +39,7 @@ _SUFFIX = re.compile(r"(?:ing|ed|es|s|ly)$")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
 _LETTERS_APART = re.compile(r"(?<![\w-])\w(?:-\w)+(?![\w-])")
 _QUOTED = re.compile(r'"([^"]*)"')
-_LEET: Mapping[str, str] = {
+_LEET: dict[str, str | int | None] = {
     "a": "4",
     "e": "3",
     "i": "1",
@@ -47,6 +47,9 @@ _LEET: Mapping[str, str] = {
     "s": "5",
     "t": "7",
 }
+
+
+_FROM_LEET = str.maketrans({str(digit): c for c, digit in _LEET.items()})
 
 
 class Intent(NamedTuple):
@@ -61,7 +64,7 @@ class Intent(NamedTuple):
 
 def leet(text: str) -> str:
     """Return a text with digits for some of its letters."""
-    return text.lower().translate(str.maketrans(dict(_LEET)))
+    return text.lower().translate(str.maketrans(_LEET))
 
 
 def letters_apart(text: str) -> str:
@@ -135,7 +138,7 @@ def _readings(text: str) -> Iterator[tuple[str, str]]:
     apart = _LETTERS_APART.sub(lambda word: word[0].replace("-", ""), text)
     if apart != text:
         yield "letters-apart", apart
-    digits = text.translate(str.maketrans({digit: c for c, digit in _LEET.items()}))
+    digits = text.translate(_FROM_LEET)
     if digits != text:
         yield "leet", digits
     yield "rot13", codecs.encode(text, "rot13")

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from superalign_agents.archive import Archive
 from superalign_agents.references import make_agent
+from superalign_agents.refusal_odds import refusal_logodds
 from superalign_agents.search import Search
 from superalign_agents.strategies import Strategies, seed_of
 from superalign_env.asking import Anyone, ask
@@ -245,8 +246,6 @@ class Questioner(Search):
             hunt.add(nodes[id(hunt)], self._width)
 
     def _by_logodds(self, views: Sequence[View]) -> list[float]:
-        from superalign_agents.refusal_odds import refusal_logodds  # noqa: PLC0415 - torch
-
         logodds = refusal_logodds(self._target, views)  # type: ignore[arg-type]  # checked
         return [float(p) for p in 1.0 / (1.0 + np.exp(np.clip(logodds, -50.0, 50.0)))]
 

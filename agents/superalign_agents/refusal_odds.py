@@ -107,7 +107,7 @@ def _prefix_logprobs(
         logits_to_keep=1,
     )
     first = output.logits[:, -1].double().log_softmax(-1)
-    total = first[:, [prefix[0] for prefix in prefixes]]
+    total: torch.Tensor = first[:, [prefix[0] for prefix in prefixes]]
     stems = _stems(prefixes)
     if not stems:
         return total

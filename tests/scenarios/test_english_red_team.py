@@ -6,7 +6,8 @@ import pytest
 
 import superalign_env
 from superalign_agents.keyword import KeywordCritic
-from superalign_agents.strategies import STRATEGIES, Strategies, played
+from superalign_agents.strategies import Strategies, played
+from superalign_agents.strategy_templates import STRATEGIES
 from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
