@@ -124,6 +124,16 @@ def strategies() -> str:
     return table(("family", "id", "what it does", "exchanges", "paper"), rows)
 
 
+def architectures() -> str:
+    """Return a table of the architectures whose log-probs are tested."""
+    from superalign_training.testing.architectures import (  # noqa: PLC0415 (imports torch)
+        ARCHITECTURES,
+    )
+
+    rows = [(f"`{name}`", special) for name, (special, _) in ARCHITECTURES.items()]
+    return table(("architecture", "what is special about it"), rows)
+
+
 def experiments() -> str:
     """Return every registered experiment: what it asks, and what it may claim from."""
     from superalign_training.experiments.commands import load  # noqa: PLC0415 - needed only here
@@ -226,6 +236,7 @@ def layers() -> str:
 
 
 BLOCKS: dict[str, Callable[..., str]] = {
+    "architectures": architectures,
     "arguments": arguments_of,
     "commands": commands,
     "errors": error_tree,

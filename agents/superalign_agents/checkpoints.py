@@ -70,7 +70,7 @@ def load_model(
         InvalidOption: no safetensors, a model that would need its own code, or a device or
             an attention that the model or this machine does not have.
     """
-    folder = _checked_folder(source)
+    folder = checked_folder(source)
     require_device(device)
     model_dtype: torch.dtype | Literal["auto"] = dtype or (
         torch.float32 if torch.device(device).type == "cpu" else "auto"
@@ -107,7 +107,7 @@ def load_classifier(source: str | Path, *, device: str) -> PreTrainedModel:
         InvalidOption: no safetensors, a model that would need its own code or has no trained
             classification head, or a device that is not here.
     """
-    folder = _checked_folder(source)
+    folder = checked_folder(source)
     require_device(device)
     with _in_one_sentence(source, "a classifier"), progress_hidden(_bytes_in(folder)):
         build: Any = AutoModelForSequenceClassification
@@ -231,8 +231,12 @@ def _folder_of(source: str | Path) -> Path:
         ) from error
 
 
-def _checked_folder(source: str | Path) -> Path:
-    """Return the folder of a model, checked before anything is loaded from it."""
+def checked_folder(source: str | Path) -> Path:
+    """Return the folder of a model, checked before anything is loaded from it.
+
+    Raises:
+        InvalidOption: there is none, or it cannot be loaded safely.
+    """
     folder = _folder_of(source)
     of_hub = not Path(source).is_dir()
     # The cache of the hub is links to blobs two folders up.

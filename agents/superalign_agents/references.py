@@ -3,6 +3,7 @@
 ======================= =================================================
 ``search``              an id of the registry
 ``micro/3``             rung 3 of the ladder, seed 0; ``micro/3@2`` is seed 2
+``smollm2``             a published model that ``superalign ladder fetch`` brings here
 ``qwen2.5/7B-Instruct`` a preset for a published model (hub, or ``$SUPERALIGN_MODELS``)
 ``path/to/folder``      a Hugging Face model folder
 ``hf:org/name``         a model of the hub
@@ -113,8 +114,11 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
     rung = RungReference.parse(name)
     if rung is not None and any(known.family == rung.family for known in find_rungs()):
         rung_folder(rung)
-    elif preset_of(name) is None:
+        return
+    preset = preset_of(name)
+    if preset is None:
         raise UnknownId("agent", name, known_references(), else_try=_REFERENCE_HELP)
+    _ = preset.location  # raises where it has to be fetched first
 
 
 def known_references() -> list[str]:

@@ -69,6 +69,7 @@ NAMES = {
         ["--short", "5", "--long", "10", "--repeats", "1"],
         {"time_per_episode_ratio", "memory_ratio"},
     ),
+    "logprobs": ([], {"architectures", "largest_nats", "largest_nats_bfloat16"}),
     "loop_overhead": (
         [
             "levels=[micro/0,micro/1]",

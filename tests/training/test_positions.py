@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from superalign_agents.decoding import positions, sample
-from superalign_agents.transformer import TransformerAgent
 from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix
@@ -36,49 +34,32 @@ from superalign_training.data import (
 )
 from superalign_training.ladder.micro_model import build_tokenizer
 from superalign_training.policy import Lora, Policy, shared_base
+from superalign_training.testing.architectures import (
+    ARCHITECTURES,
+    CONTEXT,
+    tiny_architecture,
+)
 
 NATS = 1e-4
-CONTEXT = 64
-SIZES = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "initializer_range": 0.4,  # as far apart as trained ones: positions matter
-    "max_position_embeddings": CONTEXT,
-}
-FEW_KEYS = {"num_key_value_heads": 1, "head_dim": 8}
-OPT = {"ffn_dim": 32, "word_embed_proj_dim": 8, "init_std": 0.4}
-GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": CONTEXT}
-ARCHITECTURES = {
-    "GPT2": {**GPT2, "initializer_range": 0.4},  # absolute positions, and dropout
-    "OPT": {**SIZES, **OPT},  # absolute ones that start at 2, dropout, projected width
-    "Bloom": {**SIZES, "n_layer": 2, "n_head": 2},  # none: distances
-    "GPTNeoX": SIZES,  # rotary ones, as all that follow
-    "Llama": SIZES,
-    "Qwen3": {**SIZES, **FEW_KEYS},
-    "Phi3": SIZES,
-    "Mistral": {**SIZES, **FEW_KEYS, "sliding_window": 8},
-    "Gemma2": {**SIZES, **FEW_KEYS, "sliding_window": 8},
-    "Gemma3": {**SIZES, **FEW_KEYS, "sliding_window": 8},
-}
-CONFIGS = {"Gemma3": "Gemma3TextConfig"}
-MODELS = {"GPT2": "GPT2LMHeadModel"}
+ALWAYS = (
+    "GPT2",
+    "OPT",
+    "Bloom",
+    "GPTNeoX",
+    "Llama",
+    "Qwen3",
+    "Phi3",
+    "Mistral",
+    "Gemma2",
+    "Gemma3",
+)
+"""Architectures that the quick tests try, too."""
 
 
 def policy_of(name, **changes):
     """A policy of a few thousand random weights."""
     tokenizer = build_tokenizer(words.VOCABULARY, words.SPECIAL_TOKENS, max_length=CONTEXT)
-    made = getattr(transformers, CONFIGS.get(name, f"{name}Config"))(
-        vocab_size=len(tokenizer),
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        **{**ARCHITECTURES[name], **changes},
-    )
-    torch.manual_seed(3)
-    model = getattr(transformers, MODELS.get(name, f"{name}ForCausalLM"))(made)
-    return Policy(TransformerAgent(model.train(False), tokenizer=tokenizer))
+    return tiny_architecture(name, tokenizer, **changes)
 
 
 def errands(policy, cases=4, members=2):
@@ -113,7 +94,12 @@ def off(rows, found):
     )
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow)
+        for name in ARCHITECTURES
+    ]
+)
 def policy(request):
     return policy_of(request.param)
 

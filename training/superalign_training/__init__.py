@@ -109,7 +109,7 @@ PLUGINS: "Table" = {
         ),
         "ladder": (
             "superalign_training.ladder.commands:app",
-            "build and show ladders of models with measured capability",
+            "build, show and fetch ladders of models",
         ),
         "train": (
             "superalign_training.cli.commands:train",

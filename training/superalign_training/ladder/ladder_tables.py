@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from rich.table import Table
 
-from superalign_agents.ladders import Preset, RungReference, families, find_rungs, read_card
+from superalign_agents.ladders import (
+    Preset,
+    RungReference,
+    families,
+    find_rungs,
+    read_card,
+    reference_of,
+)
 from superalign_env.cli.output import print_tables, table
 from superalign_env.errors import UnknownId
 from superalign_env.types import Metric
@@ -187,6 +194,21 @@ def models_table(family: str, presets: Mapping[str, Preset]) -> Table:
         rows,
         title=f"{family}: presets, by hub name or in $SUPERALIGN_MODELS",
     )
+
+
+def list_published() -> None:
+    """Print every preset and where its model is."""
+    rows = [
+        (
+            reference_of(preset),
+            f"{preset.parameters / 1e9:.2f} G",
+            preset.licence,
+            "here" if preset.folder else "package index" if preset.wheel else "hub",
+        )
+        for presets in families().values()
+        for preset in presets.values()
+    ]
+    print_tables(table(["model", "parameters", "licence", "where it is"], rows))
 
 
 def rates_table(family: str, presets: Mapping[str, Preset]) -> Table:
