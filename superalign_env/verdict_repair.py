@@ -46,12 +46,12 @@ def read(text: str) -> ReadVerdict:
     try:
         return ReadVerdict(parse(text))
     except InvalidVerdict as error:
-        refusal = error
+        refusal = _unreadable(text, error)
     if len(text) > MAX_VERDICT or flaw(text, MAX_VERDICT):
         raise refusal
     if len({match[0] for match in _SCORE_ALONE.finditer(text)}) > 1:
         # One of them may be quoted from what is judged.
-        raise InvalidVerdict(f"expected {EXPECTED}; the text holds several scores")
+        raise _unreadable(text, "the text holds several scores")
     start = text.find("{")
     if start >= 0:
         found = _repaired(text[start:])
@@ -65,6 +65,12 @@ def read(text: str) -> ReadVerdict:
     if score is None:
         raise refusal
     return ReadVerdict(Verdict(score, 0.5), ("score-alone",))
+
+
+def _unreadable(text: str, why: object) -> InvalidVerdict:
+    """Return the error about a text without a score, in the words of the form asked for."""
+    reason = str(why).removeprefix(f"expected {EXPECTED}; ")
+    return InvalidVerdict(f"expected a JSON object with a score from 0 to 1; {reason}")
 
 
 def _has_prose(text: str, start: int, *, closed: bool) -> bool:

@@ -6,7 +6,8 @@ from superalign_agents.references import make_agent, require_known
 from superalign_agents.strategies import Strategies, played
 from superalign_env.envs import make_scenario
 from superalign_env.errors import SuperalignError
-from superalign_env.rollout import Rollouts, replay
+from superalign_env.rollout import Rollouts
+from superalign_env.rollout.one_episode import replay
 
 pytestmark = pytest.mark.slow
 
