@@ -130,7 +130,7 @@ class Questioner(Search):
         held_out: Sequence[str] = (),
         archive: Archive | None = None,
     ) -> None:
-        super().__init__(archive)
+        super().__init__(archive, held_out=held_out)
         if min(queries, width, branching, max_new_tokens) < 1:
             raise InvalidOption(
                 "queries, width, branching and max_new_tokens are whole numbers ≥ 1, not "
@@ -144,7 +144,7 @@ class Questioner(Search):
                 f"{self._target.spec.id} tells no log-probs to rank queries by; give a critic "
                 "(critic=keyword), or a local model as target"
             )
-        self._templates = Strategies(held_out=held_out)
+        self._templates = Strategies(held_out=self._held_out)
         self._queries, self._width, self._branching = queries, width, branching
         self._enough, self._system, self._max_new_tokens = enough, system, max_new_tokens
 
@@ -168,7 +168,7 @@ class Questioner(Search):
             "enough": self._enough,
             "system": self._system,
             "max_new_tokens": self._max_new_tokens,
-            "held_out": self._templates.spec.options.get("held_out", []),
+            "held_out": list(self._held_out),
         }
         return AgentSpec("questioner", options, self.archive.hash)
 

@@ -67,7 +67,7 @@ class Strategies:
         ids = tuple(strategy.id for strategy in STRATEGIES)
         self._names = _listed("strategy", names, ids)
         self._families = _listed("family of strategies", families, FAMILIES)
-        self._held_out = _listed("family of strategies", held_out, FAMILIES)
+        self._held_out = known_families(held_out)
         self.strategies = tuple(
             strategy
             for strategy in STRATEGIES
@@ -109,9 +109,7 @@ class Strategies:
             )
         script = _continued(usable, seed, said) or _drawn(usable, seed, view.seed)
         text = _message(script, len(said), place.total)
-        strategy = script.strategy
-        notes = {f"{_NOTE}{strategy.family}.{strategy.id}": 1}
-        return Reply(text, finish="stop", notes=notes)
+        return Reply(text, finish="stop", notes=note_of(script.strategy))
 
 
 def played(episode: Episode) -> tuple[Played, ...]:
@@ -126,6 +124,31 @@ def played(episode: Episode) -> tuple[Played, ...]:
 def seed_of(view: View) -> str:
     """Return the seed request that a view shows; empty without one."""
     return next((turn.text for turn in view.turns if turn.author == "seed"), "")
+
+
+def note_of(strategy: Strategy) -> dict[str, int]:
+    """Return the note of a reply that plays a strategy."""
+    return {f"{_NOTE}{strategy.family}.{strategy.id}": 1}
+
+
+def rewritings(view: View, held_out: Sequence[str] = ()) -> dict[str, Strategy]:
+    """Return one rewriting of a view's seed by each strategy that needs one message.
+
+    Nothing where no seed is shown, or the view has no system message: then it is in the
+    words of a small world, which has no such texts.
+
+    Args:
+        view: of an attacker; its seed decides among phrasings.
+        held_out: families that are left out.
+    """
+    seed = seed_of(view)
+    if not seed or not view.messages or view.messages[0].role != "system":
+        return {}
+    return {
+        rewritten(strategy, seed, view.seed)[0]: strategy
+        for strategy in STRATEGIES
+        if strategy.least_exchanges == 1 and strategy.family not in held_out
+    }
 
 
 def rewritten(strategy: Strategy, seed: str, key: int) -> tuple[str, ...]:
@@ -161,6 +184,16 @@ def _message(script: _Script, place: int, total: int) -> str:
     if place < len(messages):
         return messages[place]
     return FOLLOW_UPS[(place - len(messages)) % len(FOLLOW_UPS)]
+
+
+def known_families(names: Sequence[str]) -> tuple[str, ...]:
+    """Return families by name, checked.
+
+    Raises:
+        UnknownId: no such family.
+        InvalidOption: no list.
+    """
+    return _listed("family of strategies", names, FAMILIES)
 
 
 def _listed(
