@@ -1,7 +1,8 @@
 """Alterations of a finished run, and those that `superalign validate` misses.
 
 Small runs of every kind are made: a chain of two generations with a league and answers of people,
-a fork of it, a recording with hazards and leased questions, an experiment. Each alteration is
+a fork of it, a recording with hazards and leased questions, an experiment; and what processes
+leave that are killed in a run, or in one that was stopped and resumed. Each alteration is
 applied to a fresh copy of one of them. `validate` has to end with an error, print no traceback,
 and name the table or file that was altered. No alteration writes hashes anew: such an editor is
 found by the digest alone (docs/record.md).
@@ -15,6 +16,7 @@ Usage: python benchmarks/alterations.py [--quick] [--only WORD]
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -28,10 +30,14 @@ from altered_bytes import alterations_of_bytes
 from altered_files import alterations_of_files, alterations_of_folder
 from altered_rows import Alteration, NothingChanged, alterations_of_rows
 from altered_schemas import alterations_of_schema
+from altered_sealed import alterations_of_left
 from altered_together import combined_edits
-from finished_runs import Answer, command, finished_runs
+from finished_runs import LEFT, Answer, command, finished_runs
 from harmless import BY_DESIGN, HARMLESS, Harmless
 from timing import table
+
+from superalign_env.errors import RecordError
+from superalign_env.store import examine
 
 REAL_COMMANDS = 3
 """Alterations that are also shown to the real command, in a process of its own."""
@@ -57,7 +63,7 @@ class Outcome(NamedTuple):
     def said(self) -> str:
         """The first problem, or the only line."""
         lines = self.answer.traceback.splitlines() or self.answer.text.splitlines() or [""]
-        return " ".join(lines[min(1, len(lines) - 1)].split())[:90]
+        return " ".join(lines[0].split())[:90]
 
 
 def all_alterations(runs: dict[str, Path], *, quick: bool) -> Iterator[Alteration]:
@@ -66,9 +72,13 @@ def all_alterations(runs: dict[str, Path], *, quick: bool) -> Iterator[Alteratio
     yield from alterations_of_schema("chain")
     yield from alterations_of_folder("chain", runs)
     yield from alterations_of_bytes("chain", runs)
+    for name in LEFT:
+        yield from alterations_of_left(name)
     for name, folder in runs.items():
+        if name in LEFT:
+            continue
         rows = alterations_of_rows(name, folder, quick=quick)
-        share = 1 if not quick else 2 if name == "recording" else 6
+        share = {"recording": 2, "fork": 18}.get(name, 6) if quick else 1
         yield from (a for n, a in enumerate(rows) if n % share == 0 or "its hash" in a.name)
         if name != "fork":
             yield from alterations_of_files(name, folder, quick=quick)
@@ -88,8 +98,20 @@ def tried(
             except NothingChanged:
                 idle.append(alteration.name)
                 continue
-            outcomes.append(Outcome(alteration, command("validate", str(copy))))
+            outcomes.append(Outcome(alteration, examined(copy)))
     return outcomes, idle
+
+
+def examined(folder: Path) -> Answer:
+    """Return what `validate` would say of a run, without a table around it."""
+    try:
+        problems = examine(folder).problems
+    except RecordError as error:
+        return Answer(1, str(error))
+    except Exception as error:
+        return Answer(1, "", f"{type(error).__name__}: {error}")
+    said = [" ".join((problem.kind, problem.what, problem.advice)) for problem in problems]
+    return Answer(1 if said else 0, "\n".join(said))
 
 
 def by_the_real_command(alterations: Sequence[Alteration], runs: dict[str, Path]) -> int:
@@ -115,15 +137,14 @@ def without_alarm(
 ) -> list[tuple[str, ...]]:
     """Return a row for each operation: what it is, what `validate` said, why it does no harm."""
     rows: list[tuple[str, ...]] = []
+    unaltered = {name: _read(runs[name]) for name in {one.run for one in operations}}
     for operation in operations:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / operation.run
             shutil.copytree(runs[operation.run], copy, symlinks=True)
-            before = _read(copy)
             moved = operation.do(copy) or copy
             answer = command("validate", str(moved))
-            compared = slice(None if moved == copy else 1)  # other words name the folder
-            same = _read(moved)[compared] == before[compared]
+            same = _read(moved) == unaltered[operation.run]
             passed = not answer.code and not answer.traceback
             rows.append(
                 (
@@ -140,7 +161,12 @@ def without_alarm(
 
 def _read(folder: Path) -> list[str]:
     """Return what somebody who reads a run is told."""
-    return [command(verb, str(folder)).text for verb in ("digest", "show", "ls")]
+    said = [command(verb, str(folder), "--json").text for verb in ("digest", "show", "ls")]
+    return [_LEASED.sub("", text) for text in said]
+
+
+_LEASED = re.compile(r'"leased":\s*\d+')
+"""A lease runs out by itself."""
 
 
 def report(outcomes: Sequence[Outcome], idle: Sequence[str]) -> dict[str, int]:

@@ -68,7 +68,7 @@ def _in_journal(folder: Path) -> None:
     log.replace(path.with_name("run.db-wal"))
 
 
-def _rolled_back(folder: Path) -> None:
+def rolled_back(folder: Path) -> None:
     """Leave a true run.db whose journal of a transaction brings an altered row when it is opened."""
     path = settled(folder)
     with closing(connected(folder)) as db:
@@ -76,6 +76,7 @@ def _rolled_back(folder: Path) -> None:
         values = db.execute("SELECT id, value FROM metrics").fetchall()
         db.execute("UPDATE metrics SET value = value + 1")
     db = connected(folder)
+    db.execute("PRAGMA journal_mode = DELETE")
     db.execute("PRAGMA cache_size = 1")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("BEGIN")
@@ -232,7 +233,7 @@ def _of_words(run: str) -> Iterator[Alteration]:
         "judge",
     )
     yield _of(run, "altered row in a leftover journal", _in_journal, "metrics")
-    yield _of(run, "altered rows in a rollback journal", _rolled_back, "metrics", "run.db")
+    yield _of(run, "altered rows in a rollback journal", rolled_back, "metrics", "run.db")
 
 
 def _empty_database(folder: Path) -> None:

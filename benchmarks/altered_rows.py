@@ -35,15 +35,15 @@ def connected(folder: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(folder / "run.db", isolation_level=None)
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA journal_mode = MEMORY")
     return connection
 
 
-def contents(folder: Path) -> list[Any]:
-    """Return every row of every table, with its types."""
+def contents(folder: Path, table: str = "%") -> list[Any]:
+    """Return every row of every table, or of one, with its types."""
     with closing(connected(folder)) as db:
-        tables = [
-            name for (name,) in db.execute("SELECT name FROM sqlite_master ORDER BY 1")
-        ]
+        named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?"
+        tables = [name for (name,) in db.execute(named, (table,))]
         kept: list[Any] = []
         for name in tables:
             with contextlib.suppress(sqlite3.Error):
@@ -128,7 +128,7 @@ def change_value(
     folder: Path, table: str, column: str, change: Callable[[Any], Any]
 ) -> None:
     """Change one value: of the row in the middle of those that it can change."""
-    before = contents(folder)
+    before = contents(folder, table)
     with loosened(folder) as db:
         columns = [name for _, name, *_ in db.execute(f'PRAGMA table_info("{table}")')]
         at = columns.index(column)
@@ -143,13 +143,13 @@ def change_value(
                     f'UPDATE OR REPLACE "{table}" SET "{column}" = ? WHERE {where}',
                     [None if value is NULL else value, *key],
                 )
-    if not able or contents(folder) == before:
+    if not able or contents(folder, table) == before:
         raise NothingChanged
 
 
 def swap_values(folder: Path, table: str, column: str) -> None:
     """Swap the values of two rows."""
-    before = contents(folder)
+    before = contents(folder, table)
     with loosened(folder) as db:
         columns = [name for _, name, *_ in db.execute(f'PRAGMA table_info("{table}")')]
         at = columns.index(column)
@@ -164,7 +164,7 @@ def swap_values(folder: Path, table: str, column: str) -> None:
         db.execute(set_to + two, [rows[0][at], *second])
         first[at] = between
         db.execute(set_to + one, [other[at], *first])
-    if contents(folder) == before:
+    if contents(folder, table) == before:
         raise NothingChanged
 
 

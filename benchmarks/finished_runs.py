@@ -1,17 +1,20 @@
-"""Finished runs of every kind, as small as they get: what `alterations.py` alters."""
+"""Runs of every kind, as small as they get: what `alterations.py` alters."""
 
 import contextlib
 import io
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+import msgspec
+
 from superalign_env.cli import main
 from superalign_env.seeding import generator
-from superalign_env.store import Run
-from superalign_env.types import Event, Question, Signal
+from superalign_env.store import Cell, EpisodeWriter, Run, declare, sealed_page
+from superalign_env.types import AgentSpec, Event, Metric, Question, Signal
 from superalign_training.cli.composing import composed
 from superalign_training.experiments import CellContext, Experiment, Seeds, run_experiment
 from superalign_training.selfplay import SelfPlay
@@ -60,9 +63,9 @@ def _traceback(text: str) -> str:
 
 
 def finished_runs(folder: Path) -> dict[str, Path]:
-    """Return the folders of a chain, a fork of it, a recording and an experiment."""
+    """Return the folders of a chain, a fork, a recording, an experiment, and of `LEFT`."""
     runs = {
-        name: folder / name for name in ("chain", "fork", "recording", "experiment", "copy")
+        name: folder / name for name in ("chain", "fork", "recording", "experiment", *LEFT)
     }
     settings = read_settings(composed([*CHAIN.split(), f"run_dir={runs['chain']}"]))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -71,9 +74,13 @@ def finished_runs(folder: Path) -> dict[str, Path]:
     _label_late(runs["chain"])
     _record(runs["recording"])
     run_experiment(_experiment(), runs["experiment"])
-    for name in ("chain", "recording"):
-        _well("report", str(runs[name]))
-    return {name: path for name, path in runs.items() if path.exists()}
+    _well("report", str(runs["recording"]))
+    with Run.open(runs["chain"], readonly=True) as run:  # its pictures take ten seconds
+        page = sealed_page("<h1>Chain</h1>\n<p>drawn</p>\n", run)
+    (runs["chain"] / "report.html").write_text(page, encoding="utf-8")
+    for name in LEFT:
+        _kill(runs["recording"], runs[name], resumed=name == "resumed")
+    return runs
 
 
 def _well(*words: str) -> None:
@@ -116,6 +123,43 @@ def _record(path: Path) -> None:
                 for n, e in enumerate(episodes)
             ]
         )
+
+
+LEFT = ("killed", "resumed")
+"""Left by killed processes: in a run, and in one that was stopped and resumed before."""
+
+declare("altered", "Value that is altered")
+
+
+def _kill(source: Path, path: Path, *, resumed: bool) -> None:
+    """Leave a run as a process does that is killed after changes that no seal counts."""
+    alive = path.with_name(f"{path.name}-alive")
+    shutil.copytree(source, alive)
+    with Run.open(alive) as run:
+        run.set_status("running")
+        run.files.keep("report.html")
+        run.cells.put(Cell("sealed", "toy", {}, 0, "1", "done", {}))
+        run.metrics.write([Metric("altered", 0.5), Metric("altered", 0.25)])
+        run.stages.finish(run.stages.begin("first").id)
+        stage = run.stages.begin("second")
+        run.agents.add(AgentSpec("sealed"), role="learner")
+        run.metrics.write([Metric("altered", 1.0)], stage=stage.id)
+        run.stages.finish(stage.id, status="interrupted" if resumed else "done")
+    with Run.open(alive) as run:
+        run.stages.begin("third", again=stage.id if resumed else None)
+        run.agents.add(AgentSpec("late"), role="learner")
+        run.annotators.enroll("late")
+        run.hazards.add("harm", "late", generation=9)
+        run.hazards.update(run.hazards.all()[0].id, status="trained")
+        run.cells.put(Cell("late", "toy", {}, 1, "1", "running", {}))
+        run.metrics.write([Metric("late", 1.0)])
+        run.events.add(Event("late"))
+        episode = next(iter(run.episodes()))
+        run.questions.ask([Question("late", "label", episode.id, 0)])
+        with EpisodeWriter(run) as writer:
+            writer.write([msgspec.structs.replace(episode, id="late")])
+        shutil.copytree(alive, path)
+    shutil.rmtree(alive)
 
 
 def _cell(params: Mapping[str, Any], seed: int, context: CellContext) -> dict[str, Any]:

@@ -112,6 +112,11 @@ def _unread_log(folder: Path) -> None:
     (folder / "run.db-wal").write_bytes(b"garbage" * 1000)
 
 
+def _without_journal(folder: Path) -> None:
+    (folder / "run.db-shm").unlink(missing_ok=True)
+    (folder / "run.db-wal").unlink()
+
+
 def _without_help_files(folder: Path) -> None:
     settled(folder)
     (folder / "run.lock").unlink()
@@ -145,9 +150,11 @@ HARMLESS = (
         "ls, show, digest, doctor", _commands("ls", "show", "digest", "doctor"), "they read"
     ),
     Harmless("show and replay an episode", _one_episode, "they read"),
-    Harmless("report, twice", _commands("report", "report"), "made from the record"),
     Harmless(
-        "report of a recording", _commands("report", "ls"), "the same", run="recording"
+        "report, twice",
+        _commands("report", "report", "ls"),
+        "made from the record",
+        run="recording",
     ),
     Harmless(
         "show of an experiment", _commands("show", "ls"), "they read", run="experiment"
@@ -209,6 +216,24 @@ BY_DESIGN = (
         "hidden numbers of rows, below 0",
         partial(_renumbered, change="-rowid"),
         "nothing reads them",
+    ),
+    Harmless(
+        "run.db-wal of a killed run deleted",
+        _without_journal,
+        "the record as it was at an earlier moment; nothing tells",
+        same_digest=False,
+        run="killed",
+    ),
+    Harmless(
+        "a row, which no seal counts yet, deleted with its hash",
+        _sql(
+            "DELETE FROM row_hashes WHERE \"table\" = 'metrics' AND key = "
+            "(SELECT CAST(id AS TEXT) FROM metrics WHERE name = 'late')",
+            "DELETE FROM metrics WHERE name = 'late'",
+        ),
+        "what is not sealed may be taken back, as by whoever resumes",
+        same_digest=False,
+        run="killed",
     ),
     Harmless(
         "a lease given back",

@@ -32,6 +32,12 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload([
     "superalign_training.selfplay.run", "superalign_training.cli.forks",
     "superalign_training.loggers.tensorboard", "superalign_env.report", __name__,
+    # What stages import when they begin: seconds of every process that would do it anew.
+    "pandas", "peft", "openskill", "trl.trainer.grpo_trainer", "trl.trainer.sft_trainer",
+    "superalign_training.algorithms.grpo", "superalign_training.algorithms.trl",
+    "superalign_training.oversight.gate", "superalign_scenarios.red_team",
+    "superalign_scenarios.weak_to_strong", "superalign_scenarios.exam",
+    "superalign_training.evaluation.capability", "superalign_training.selfplay.sandbox",
 ])  # fmt: skip
 
 ASKS = "questions wait for people"

@@ -24,6 +24,7 @@ from superalign_env.plain_values import (
     calls_within_limits,
     encodable,
     proper_calls,
+    proper_notes,
 )
 from superalign_env.spaces import flaw
 from superalign_env.types import Reply, Usage
@@ -48,13 +49,14 @@ MAX_FAULTS = 64
 """Faults of a verdict; a text that claims more is no verdict."""
 
 _MOST_ID = (1 << 31) - 1
-
 _MOST_LAYOUTS = 8192
-
+_HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
-
-_EMPTY = ""
+_EMPTY, _STOP = "", "stop"
 _NONE: tuple[Any, ...] = ()
+_ONLY_INT = frozenset({int}).issuperset
+_ONLY_FLOAT = frozenset({float}).issuperset
+_INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 
 
 def failure(reason: object) -> Reply:
@@ -63,9 +65,11 @@ def failure(reason: object) -> Reply:
         if isinstance(reason, BaseException):
             reason = f"{type(reason).__name__}: {reason}"
         text = without_surrogates(str.__str__(str(reason))[:MAX_REASON])
-    except Exception as error:  # an exception of somebody else's class that cannot be read
-        text = f"{type(error).__name__} while the reason was read"
-    return Reply("", finish="error", error=text or "no reason given")
+    except _INTERRUPTS:
+        raise
+    except BaseException:  # an exception of somebody else's class that cannot be read
+        text = "an exception that cannot be read"
+    return Reply("", finish="error", error=text if text.strip() else "no reason given")
 
 
 def objection(text: object, limit: int) -> str:
@@ -91,25 +95,25 @@ def is_plain(reply: object, limit: int) -> bool:
     """
     if type(reply) is not Reply:
         return False
-    text, policy = reply.text, reply.policy
+    text, finish, policy, notes = reply.text, reply.finish, reply.policy, reply.notes
     try:
         return (
             type(text) is str
             and len(text) <= limit
             and ((text.isascii() and "\x00" not in text) or not flaw(text, limit))
-            and reply.error is _EMPTY
-            and reply.thought is _EMPTY
+            and reply.error is _EMPTY is reply.thought
             and reply.tool_calls is _NONE
-            and reply.notes == {}
+            and type(notes) is dict
+            and not notes
             and (
                 (reply.token_ids is _NONE is reply.logprobs and reply.prompt_ids is _NONE)
                 or _are_numbers(reply.prompt_ids, reply.token_ids, reply.logprobs)
             )
-            and type(reply.finish) is str
-            and reply.finish in _FINISHES
-            and type(policy) is str
-            and len(policy) <= MAX_NAME
-            and policy.isascii()
+            and (finish is _STOP or (type(finish) is str and finish in _FINISHES))
+            and (
+                policy is _EMPTY
+                or (type(policy) is str and len(policy) <= MAX_NAME and policy.isascii())
+            )
             and (reply.usage is None or _is_usage(reply.usage))
         )
     except Exception:  # numbers that are none; `typed` finds the words
@@ -131,7 +135,9 @@ def typed(reply: object) -> Reply:
     """
     try:
         return _typed(reply)
-    except Exception as error:  # also what the methods of a hostile object raise
+    except _INTERRUPTS:
+        raise
+    except BaseException as error:  # also what the methods of a hostile object raise
         return failure(error)
 
 
@@ -192,14 +198,19 @@ _pack = _Layouts()
 def _are_numbers(prompt_ids: object, token_ids: object, logprobs: object) -> bool:
     if not (type(prompt_ids) is type(token_ids) is type(logprobs) is tuple):
         return False
-    ids = len(token_ids)
-    # Every fourth byte is the highest of an id: without its first bit it has 31 bits.
-    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[ids](*token_ids)
-    if not raw[3::4].isascii() or len(logprobs) not in (0, ids or len(logprobs)):
+    # The very types: others pass for numbers here, and cannot be written as JSON.
+    whole = _ONLY_INT(map(type, prompt_ids)) and _ONLY_INT(map(type, token_ids))
+    if not (whole and _ONLY_FLOAT(map(type, logprobs))):
         return False
-    # A sum that is a finite float is one of finite numbers, and no whole ones alone.
-    total = sum(logprobs, 0.0)
-    return type(total) is float and isfinite(total) and len(logprobs) <= MAX_TOKENS
+    ids, numbers = len(token_ids), len(logprobs)
+    if numbers != ids and numbers and ids:
+        return False
+    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[ids](*token_ids)
+    return (
+        raw[_HIGHEST].isascii()  # without the first bit an id has 31 bits
+        and isfinite(sum(logprobs))  # a sum that is finite is one of finite numbers
+        and numbers <= MAX_TOKENS
+    )
 
 
 def _is_usage(usage: object) -> bool:
@@ -233,7 +244,7 @@ def _typed(reply: object) -> Reply:
         _finish(reply.finish),
         _usage(reply.usage),
         _policy(reply.policy),
-        notes=_notes(reply.notes),
+        notes=proper_notes(reply.notes),
     )
     numbers = len(proper.logprobs)
     if numbers and proper.token_ids and numbers != len(proper.token_ids):
@@ -257,14 +268,6 @@ def _finish(value: object) -> Any:
     return finish
 
 
-def _notes(value: object) -> dict[str, int]:
-    notes = dict(value) if isinstance(value, dict) else {"": 0}
-    for kind, n in notes.items():
-        if flaw(kind, MAX_NAME) or not kind or type(n) is not int or abs(n) > LARGEST_WHOLE:
-            raise ProtocolError("the reply's notes are no whole numbers by name")
-    return notes
-
-
 def _policy(value: object) -> str:
     policy = _text("policy", value)
     if flaw(policy, MAX_NAME):
@@ -278,7 +281,8 @@ def _listed(field: str, values: object, most: int) -> list[Any]:
     Raises:
         ProtocolError: it is no sequence.
     """
-    if isinstance(values, (str, bytes, dict)) or not hasattr(type(values), "__len__"):
+    unordered = isinstance(values, (str, bytes, dict, set, frozenset))
+    if unordered or not hasattr(type(values), "__len__"):
         raise ProtocolError(
             f"the reply's {field} must be a tuple, not a {type(values).__name__}"
         )

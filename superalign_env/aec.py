@@ -16,6 +16,7 @@ from superalign_env.faces import (
     info_of,
     observation_space,
     rendered,
+    require_reset,
     unasked,
 )
 from superalign_env.game import Game, OnInvalid
@@ -185,6 +186,7 @@ class RawAECEnv(AECEnv[Seat, Observation, str]):
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
+        require_reset(self)
         return rendered(self.game.utterances, self.render_mode)
 
     def close(self) -> None:

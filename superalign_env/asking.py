@@ -8,7 +8,7 @@ Whatever goes wrong (an exception, also `SystemExit`, a missing reply, a timeout
 import asyncio
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from functools import cache
 from itertools import islice
@@ -16,6 +16,7 @@ from typing import Any
 
 from superalign_env.admission import failure, is_plain, typed
 from superalign_env.deadlines import Late, act_within
+from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Agent, AsyncAgent, one_for_each, remembers
 from superalign_env.types import Reply, View
 
@@ -43,12 +44,32 @@ def waits(agent: Anyone) -> bool:
 
 def name_of(agent: object) -> str:
     """Return the name of an agent for messages."""
-    return str(getattr(getattr(agent, "spec", None), "id", type(agent).__name__))
+    try:
+        return str(agent.spec.id)  # type: ignore[attr-defined]  # it may have none
+    except _INTERRUPTS:
+        raise
+    except BaseException:  # whatever a plug-in's property raises
+        return type(agent).__name__
 
 
 def takes_any_time(agent: object) -> bool:
     """Return whether no timeout holds for an agent, as it says itself: it asks people."""
     return bool(getattr(agent, "takes_any_time", False))
+
+
+def require_timeout(timeout: object) -> None:
+    """Raise unless it is None or a number of seconds.
+
+    Raises:
+        InvalidOption: what to give instead.
+    """
+    if timeout is None:
+        return
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not number or not 0.0 < timeout <= threading.TIMEOUT_MAX:  # type: ignore[operator]  # a number
+        raise InvalidOption(
+            f"timeout={timeout!r} is no number of seconds above 0; None waits for ever"
+        )
 
 
 def late(agent: object, timeout: float) -> str:
@@ -173,7 +194,9 @@ def _loop(pid: int) -> asyncio.AbstractEventLoop:
 def _act(agent: Any, views: Sequence[View], timeout: float | None) -> Any:
     def act(dealt: Any) -> Any:
         answers = agent.act(dealt)
-        if isinstance(answers, (list, tuple)) or not isinstance(answers, Iterator):
+        if type(answers) in (list, tuple) or not isinstance(answers, Iterable):
+            return answers
+        if isinstance(answers, (str, bytes, Mapping)):  # no list, which is said elsewhere
             return answers
         return list(islice(answers, len(views) + 1))  # here, where the time is measured
 

@@ -119,6 +119,17 @@ class InvalidOption(SuperalignError, ValueError):
     """A setting that makes no sense."""
 
 
+def require_one_of(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise unless an option is one of a few words.
+
+    Raises:
+        InvalidOption: with the nearest of them.
+    """
+    if value not in known:
+        near = hint(nearest(str(value), known), known)
+        raise InvalidOption(f"{name}={value!r} is not known; {near}")
+
+
 class ProtocolError(SuperalignError):
     """A plug-in breaks its contract."""
 

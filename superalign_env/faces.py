@@ -1,16 +1,16 @@
 """Shared parts of the environments over a Game: observations, infos, and the order of cases."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from gymnasium import spaces
 from msgspec.structs import asdict
 
-from superalign_env.errors import InvalidOption
+from superalign_env.errors import InvalidOption, ProtocolError, require_one_of
 from superalign_env.game import Game, OnInvalid
 from superalign_env.plain_text import marked, screen_width
 from superalign_env.protocols import Scenario
-from superalign_env.seeding import whole_seed
+from superalign_env.seeding import whole_number, whole_seed
 from superalign_env.spaces import UtteranceSpace
 from superalign_env.types import AgentSpec, Ending, EpisodeKey, Seat, Utterance, View
 
@@ -44,6 +44,16 @@ def rendered(utterances: Iterable[Utterance], mode: str | None) -> str | None:
         return text
     print(text)
     return None
+
+
+def require_reset(env: object) -> None:
+    """Raise unless an environment has begun an episode.
+
+    Raises:
+        ProtocolError: call `reset` first.
+    """
+    if not hasattr(env, "game"):
+        raise ProtocolError("nothing was begun yet; call reset first")
 
 
 def unasked() -> Observation:
@@ -86,6 +96,7 @@ class CaseSequence:
         on_invalid: OnInvalid = "raise",
         seats: Mapping[Seat, AgentSpec] | None = None,
     ) -> None:
+        require_one_of("on_invalid", on_invalid, get_args(OnInvalid))
         self.scenario = scenario
         self.seed = whole_seed(seed)
         self.on_invalid: OnInvalid = on_invalid
@@ -104,16 +115,11 @@ class CaseSequence:
         if seed is not None:
             self.seed, self._next = whole_seed(seed), 0
         case, member = self._next, 0
+        if options is not None and not isinstance(options, Mapping):
+            raise InvalidOption(f"reset options are a mapping, not {options!r}")
         if options:
-            case = _natural(options, "case", case)
-            member = _natural(options, "member", 0)
+            case = whole_number("reset option 'case'", options.get("case", case))
+            member = whole_number("reset option 'member'", options.get("member", 0))
         self._next = case + 1
         key = EpisodeKey(run=self.seed, case=case, member=member)
         return Game(self.scenario, key, seats=self.seats, on_invalid=self.on_invalid)
-
-
-def _natural(options: Mapping[str, Any], name: str, default: int) -> int:
-    value = options.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidOption(f"reset option {name!r} must be an integer ≥ 0, not {value!r}")
-    return value

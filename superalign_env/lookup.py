@@ -116,6 +116,11 @@ def named_object(name: str, *, kind: str) -> Any:
             f"{name!r} names no {kind}: {error}; give module:attribute of something that can "
             "be imported here"
         ) from error
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise InvalidOption(
+            f"{name!r} names no {kind}: {module} cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def referenced_agent(reference: str | Mapping[str, Any]) -> Agent | AsyncAgent:

@@ -5,7 +5,8 @@ seat as a Gymnasium environment, or several at once as a PettingZoo ParallelEnv.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -77,7 +78,7 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
         Raises:
             ProtocolError: the seat has no menu to choose from.
         """
-        text = entry(self.seat_env.game.view(self.seat_env.seat), int(action))
+        text = entry(self.seat_env.game.view(self.seat_env.seat), action)
         _, reward, terminated, truncated, info = self.seat_env.step(text)
         return self._observe(info), reward, terminated, truncated, self._info(info)
 
@@ -239,9 +240,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
                 f"{', '.join(missing)} must speak now (infos[seat]['asked'] is 1) but has no "
                 "action"
             )
-        texts = {
-            seat: entry(self.game.view(seat), int(actions[seat])) for seat in to_answer
-        }
+        texts = {seat: entry(self.game.view(seat), actions[seat]) for seat in to_answer}
         earned, infos = self._play(texts)
         ending = self.game.ending
         over = ending is not None and ending.kind == "terminated"
@@ -299,15 +298,19 @@ def _mask(game: Game, seat: Seat, choices: int) -> NDArray[np.bool_]:
     return np.arange(choices) < size
 
 
-def entry(view: View, action: int) -> str:
+def entry(view: View, action: SupportsIndex) -> str:
     """Return the menu entry of an action, modulo the length of the menu.
 
     Raises:
-        ProtocolError: the view has no menu.
+        ProtocolError: the view has no menu, or the action is no whole number.
     """
+    try:
+        number = index(action)
+    except TypeError as error:
+        raise ProtocolError(f"an action is a number of the menu, not {action!r}") from error
     if not view.menu:
         raise ProtocolError(
             f"{view.seat} has no menu at turn {view.turn}, so there is nothing to choose by "
             "number; play a seat whose views have one, or use the text environment"
         )
-    return view.menu[action % len(view.menu)]
+    return view.menu[number % len(view.menu)]

@@ -15,6 +15,7 @@ from superalign_env.faces import (
     info_of,
     observation_space,
     rendered,
+    require_reset,
     unasked,
 )
 from superalign_env.game import Game, OnInvalid
@@ -22,6 +23,7 @@ from superalign_env.protocols import Scenario
 from superalign_env.replies import read_action
 from superalign_env.rewards import earnings
 from superalign_env.seating import as_agent
+from superalign_env.seeding import whole_seed
 from superalign_env.types import Reply, Reward, Seat
 
 MOST_SKIPPED = 1000
@@ -85,7 +87,9 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         Raises:
             ProtocolError: it is asked in none of many cases.
         """
-        super().reset(seed=seed)
+        seed = None if seed is None else whole_seed(seed)
+        # Gymnasium's own generator, which nothing here draws from, takes no negative seed.
+        super().reset(seed=None if seed is None else abs(seed))
         for _ in range(MOST_SKIPPED):
             self.game: Game = self._cases.next(seed, options)
             seed = options = None
@@ -99,6 +103,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Play a text, and go on until the seat is asked again or the episode ends."""
+        require_reset(self)
         reply = read_action(action, strict=self._cases.on_invalid == "raise")
         earned, parts = self._play_others(reply)
         ending = self.game.ending
@@ -112,10 +117,8 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         Raises:
             ProtocolError: nothing was begun; call `reset` first.
         """
-        game: Game | None = getattr(self, "game", None)
-        if game is None:
-            raise ProtocolError("there is nothing to render yet; call reset first")
-        return rendered(game.utterances, self.render_mode)
+        require_reset(self)
+        return rendered(self.game.utterances, self.render_mode)
 
     def _play_others(self, mine: Reply | None) -> tuple[float, dict[str, float]]:
         """Advance until the seat is asked (again); return its pay and its paid parts."""

@@ -1,5 +1,6 @@
 """Parallel environment over a Game: a whole group acts at once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from gymnasium.spaces import Space
@@ -14,6 +15,7 @@ from superalign_env.faces import (
     info_of,
     observation_space,
     rendered,
+    require_reset,
     unasked,
 )
 from superalign_env.game import Game, OnInvalid
@@ -93,6 +95,8 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
         """
         if not self.agents:
             return {}, {}, {}, {}, {}
+        if not isinstance(actions, Mapping):
+            raise ProtocolError(f"actions are a mapping from seat to text, not {actions!r}")
         game = self.game
         missing = [seat for seat in game.group if seat not in actions]
         if missing:
@@ -118,6 +122,7 @@ class SimultaneousEnv(ParallelEnv[Seat, Observation, str]):
 
     def render(self) -> str | None:
         """Return the transcript so far (``ansi``), or print it (``human``)."""
+        require_reset(self)
         return rendered(self.game.utterances, self.render_mode)
 
     def close(self) -> None:

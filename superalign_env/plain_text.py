@@ -10,7 +10,6 @@ terminal, annotator's terminal, notebook  `marked` for texts, `inline` within a 
 table cells, pictures                     `one_line`
 HTML                                      `html_text`
 Markdown                                  `markdown`, `markdown_code`, `markdown_table`
-CSV                                       `csv_cell`
 prompts                                   `fence`
 ========================================  ==========================================
 
@@ -213,15 +212,6 @@ def html_text(text: str) -> str:
     """Escape for elements and attributes of HTML."""
     return html.escape(visible(text), quote=True)
 
-
-def csv_cell(text: str) -> str:
-    """Keep spreadsheets from reading a cell as a formula; quotes are the csv module's."""
-    shown = visible(text)
-    risky = text[:1] in _FORMULA or shown.lstrip()[:1] in _FORMULA
-    return f"'{shown}" if text and risky else shown
-
-
-_FORMULA = frozenset("=+-@\t\r\n=+-@")
 
 _MARKDOWN = re.compile(
     r"[\\`*~|$]"  # code, emphasis, cells, formulas

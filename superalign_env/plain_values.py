@@ -1,5 +1,6 @@
 """Plain JSON values of others: tool calls within limits, read-only copies for views."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from math import isfinite
@@ -20,6 +21,12 @@ MAX_CHARACTERS = 1 << 20
 
 MAX_CALLS = 64
 """Tool calls of one reply; further ones are dropped."""
+
+MAX_NOTES = 64
+"""Notes of one reply; with more the episode fails."""
+
+# Each becomes an event: none may pass for an event of the rules or of the game.
+_NOTE = re.compile(r"prompt\.[a-z0-9.-]+")
 
 MAX_NAME = 256
 """Characters of names: of a tool and of a call (else the call is dropped), of a policy (else
@@ -135,6 +142,24 @@ def _name(value: object) -> str:
             f"name and id of a tool call are texts, not a {type(value).__name__}"
         )
     return str.__str__(value)
+
+
+def proper_notes(value: object) -> dict[str, int]:
+    """Return a copy of the notes of a reply.
+
+    Raises:
+        ProtocolError: they are no whole numbers by name, or too many.
+    """
+    notes = dict(value) if isinstance(value, dict) else {"": 0}
+    if len(notes) > MAX_NOTES:
+        raise ProtocolError(f"the reply has more than {MAX_NOTES} notes")
+    for kind, count in notes.items():
+        proper = type(kind) is str and len(kind) <= MAX_NAME and _NOTE.fullmatch(kind)
+        if not proper or type(count) is not int or abs(count) > LARGEST_WHOLE:
+            raise ProtocolError(
+                "the reply's notes must be whole numbers by name, such as prompt.truncated"
+            )
+    return notes
 
 
 def calls_within_limits(

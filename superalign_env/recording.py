@@ -153,8 +153,11 @@ def payable(rewards: Sequence[Reward], scenario: Scenario[Any]) -> tuple[Reward,
     Raises:
         ProtocolError: one is none, or not finite: it would reach every member of its group.
     """
+    total = 0.0
     try:
-        fine = isfinite(sum([reward.value for reward in rewards]))
+        for reward in rewards:  # `sum` over a list takes twice as long
+            total += reward.value
+        fine = isfinite(total)
     except (TypeError, OverflowError):
         fine = False
     # Only then one by one: this is done for every episode.

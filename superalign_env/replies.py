@@ -40,8 +40,9 @@ def _action(reply: Reply) -> str:
     try:
         return MARKER + to_json(reply).decode()
     except ValueError:
-        # Lone surrogates and NaN travel escaped: whoever receives them shall judge.
-        return MARKER + json.dumps(msgspec.to_builtins(reply))
+        # Lone surrogates and NaN travel as they are: whoever receives them shall judge.
+        # Escaped, two surrogates would come back as the character that they spell.
+        return MARKER + json.dumps(msgspec.to_builtins(reply), ensure_ascii=False)
 
 
 def decode(action: str) -> Reply:
@@ -56,9 +57,9 @@ def decode(action: str) -> Reply:
         raise InvalidUtterance(f"a reply as an action has up to {MAX_ENVELOPE} characters")
     body = action[len(MARKER) :]
     try:
-        if body.isascii() and ("\\ud" in body or "NaN" in body or "Infinity" in body):
-            return msgspec.convert(json.loads(body), Reply)
-        return from_json(body, Reply)
+        with suppress(ValueError):
+            return from_json(body, Reply)
+        return msgspec.convert(json.loads(body), Reply)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidUtterance(
             f"an action that begins with the reply marker must be replies.encode(reply): {error}"

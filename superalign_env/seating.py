@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, overload
 
+from superalign_env.admission import failure
 from superalign_env.asking import Anyone
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
@@ -131,7 +132,7 @@ def as_agent(thing: Any, *, name: str = "") -> Agent | AsyncAgent:
             f"{thing.__name__} is a class; pass an instance, {thing.__name__}(…)"
         )
     name = name or str(getattr(thing, "__name__", type(thing).__name__)).strip("<>")
-    if isinstance(getattr(thing, "spec", None), AgentSpec):
+    if isinstance(_spec_of(thing), AgentSpec):
         if isinstance(thing, (Agent, AsyncAgent)):
             return thing
     elif callable(getattr(thing, "act", None)):
@@ -155,6 +156,22 @@ def as_agent(thing: Any, *, name: str = "") -> Agent | AsyncAgent:
     ):
         return AsyncCallableAgent(thing, name=name, wants_view=wants_view)
     return CallableAgent(thing, name=name, wants_view=wants_view)
+
+
+def _spec_of(thing: object) -> object:
+    """Return the spec of a thing, None where it has none.
+
+    Raises:
+        InvalidOption: it cannot be read.
+    """
+    try:
+        return getattr(thing, "spec", None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a plug-in's property raises
+        raise InvalidOption(
+            f"the spec of {type(thing).__name__} cannot be read: {failure(error).error}"
+        ) from error
 
 
 def _require_one_argument(answer: Callable[..., Any], name: str) -> None:
@@ -234,12 +251,12 @@ def recordable_specs(agents: Mapping[Seat, Anyone]) -> dict[Seat, AgentSpec]:
     specs = {}
     for seat, agent in agents.items():
         try:
-            from_json(to_json(agent.spec), AgentSpec)
+            specs[seat] = spec = agent.spec
+            from_json(to_json(spec), AgentSpec)
         except Exception as error:  # whatever a plug-in's property raises
             raise InvalidOption(
                 f"{seat}: the spec of {type(agent).__name__} cannot be recorded "
                 f"({type(error).__name__}: {error}); give AgentSpec an id and options of "
                 "plain JSON values"
             ) from error
-        specs[seat] = agent.spec
     return specs

@@ -35,9 +35,31 @@ def whole_seed(seed: object) -> int:
     Raises:
         InvalidOption: it is no integer.
     """
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+    if type(seed).__name__ in ("bool", "bool_") or not hasattr(seed, "__index__"):
         raise InvalidOption(f"a seed is an integer, not {seed!r}")
-    return operator.index(seed)
+    try:
+        return operator.index(seed)
+    except TypeError as error:  # an array of several
+        raise InvalidOption(f"a seed is an integer, not {seed!r}") from error
+
+
+def whole_number(name: str, value: object, *, least: int = 0) -> int:
+    """Return a number of an option as a Python integer; NumPy's are taken, too.
+
+    Raises:
+        InvalidOption: it is no integer from `least` on that the record can hold.
+    """
+    # An integer of NumPy has `__index__`, and so has its bool, which is none.
+    number = getattr(value, "__index__", None)
+    if number is None or type(value).__name__ in ("bool", "bool_"):
+        raise InvalidOption(f"{name} must be an integer ≥ {least}, not {value!r}")
+    try:
+        whole = operator.index(value)  # type: ignore[arg-type]  # it has `__index__`
+    except TypeError:  # an array of several
+        whole = -1
+    if not least <= whole < 1 << 62:
+        raise InvalidOption(f"{name} must be an integer ≥ {least}, not {value!r}")
+    return whole
 
 
 def mix(seed: int, *components: int) -> int:

@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from superalign_agents.chat_messages import Conversation, folded
 from superalign_env.errors import InvalidOption
 from superalign_env.plain_text import one_line
+from superalign_env.plain_values import encodable
 
 CPU_SECONDS = 5.0
 """Longest rendering of one conversation; usual ones take a thousandth of a second."""
@@ -86,7 +87,10 @@ def render_template(
         )
     if "error" in answer:
         raise TemplateFailed(f"it says {one_line(answer['error'], 200)!r}")
-    return str(answer["text"])
+    text = str(answer["text"])
+    if encodable(text) != text:
+        raise TemplateFailed("it writes lone surrogates")
+    return text
 
 
 class ChatTemplate:

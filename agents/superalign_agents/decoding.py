@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
@@ -34,6 +34,13 @@ class Decoded(NamedTuple):
     logprobs: tuple[float, ...]
     """Natural logarithms at the sampling temperature (at 1 for greedy decoding)."""
     finish: Literal["stop", "length"]
+
+
+def declared_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return the tokens that end a reply, as the model's settings and its tokenizer say."""
+    named = getattr(model.generation_config, "eos_token_id", None)
+    ids = {*named} if isinstance(named, (list, tuple)) else {named}
+    return {int(i) for i in (*ids, tokenizer.eos_token_id) if i is not None}
 
 
 def sample(
@@ -173,6 +180,8 @@ def sample_tokens(
         cumulative = probabilities.cumsum(dim=-1)
         target = draws[:, None] * cumulative[:, -1:]
         chosen = torch.searchsorted(cumulative, target, right=True)[:, 0]
+        # Where logits are no numbers, none is found: the log-probability will say so.
+        chosen = chosen.clamp(max=logits.shape[-1] - 1)
     return chosen, probabilities.gather(1, chosen[:, None])[:, 0].log()
 
 

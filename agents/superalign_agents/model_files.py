@@ -70,6 +70,7 @@ _SIZES = (
     "num_heads",
     "num_experts",
     "num_local_experts",
+    "num_labels",
 )
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 """Names under which configurations keep sizes, and lengths that cost no weights."""
@@ -116,7 +117,13 @@ def check_tokenizer_folder(folder: Path) -> None:
     _refuse_code(folder)
     for name in _JSON_FILES:
         if name not in (CONFIG, INDEX) and (folder / name).exists():
-            _json_object(folder / name)
+            content = _json_object(folder / name)
+            longest = content.get("model_max_length", 1)
+            if not isinstance(longest, (int, float)):
+                raise InvalidOption(
+                    f"{folder / name}: model_max_length is {one_line(repr(longest), 40)}; it "
+                    "must be a number of tokens"
+                )
     if not any(path for glob in _TOKENIZERS for path in folder.glob(glob)):
         raise InvalidOption(
             f"{folder} holds no tokenizer: tokenizer.json is missing; save it there with "
@@ -167,6 +174,8 @@ def _refuse_links(folder: Path, inside: Path) -> None:
             raise InvalidOption(
                 f"{path} is a link to a file outside its folder; copy the file instead"
             )
+        if not path.is_file():  # a folder, a pipe, a device: reading may never end
+            raise InvalidOption(f"{path} is no plain file; download or copy it again")
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from superalign_agents.ladders import (
 )
 from superalign_env import registry
 from superalign_env.capabilities import facts_of
-from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.errors import InvalidOption, SuperalignError, UnknownId
 from superalign_env.lookup import named_object
 from superalign_env.protocols import Agent, AsyncAgent, Scenario
 from superalign_env.registry import check_options
@@ -86,7 +86,7 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
         return _registered(name, options)
     if rest and all(part.isidentifier() for part in kind.split(".")):
         return _user_agent(name, options)
-    if (Path(name) / "config.json").is_file():
+    if _holds_model(name):
         return _transformer(name, name, options)
     rung = RungReference.parse(name)
     if rung is not None and any(r.family == rung.family for r in find_rungs()):
@@ -95,7 +95,7 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
     if preset is not None:
         device = str(options.get("device", "cpu"))
         return _transformer(preset.location, name, {**preset.options(device), **options})
-    raise UnknownId("agent", name, known_references(), else_try=_REFERENCE_HELP)
+    raise _unknown(name)
 
 
 def require_known(reference: str | Mapping[str, Any]) -> None:
@@ -103,13 +103,14 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
 
     Raises:
         UnknownId: with the nearest ids, or how a rung that is not here is built.
+        InvalidOption: a mapping without an id.
     """
-    name = reference if isinstance(reference, str) else str(reference.get("id"))
-    if (
-        ":" in name
-        or name in registry.entries("agent")
-        or (Path(name) / "config.json").is_file()
-    ):
+    name = reference if isinstance(reference, str) else reference.get("id")
+    if not isinstance(name, str):
+        raise InvalidOption(
+            f"{reference} names no agent; add its id, as in {{id: micro/3}}"
+        )
+    if ":" in name or name in registry.entries("agent") or _holds_model(name):
         return
     rung = RungReference.parse(name)
     if rung is not None and any(known.family == rung.family for known in find_rungs()):
@@ -117,8 +118,24 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
         return
     preset = preset_of(name)
     if preset is None:
-        raise UnknownId("agent", name, known_references(), else_try=_REFERENCE_HELP)
+        raise _unknown(name)
     _ = preset.location  # raises where it has to be fetched first
+
+
+def _holds_model(name: str) -> bool:
+    try:
+        return (Path(name) / "config.json").is_file()
+    except OSError:  # too long for a path, or nothing that may be looked at
+        return False
+
+
+def _unknown(name: str) -> UnknownId:
+    """Return the error about a reference that names nobody."""
+    help_ = _REFERENCE_HELP
+    if len(name) < 255 and name.startswith(("/", "./", "../", "~")):
+        what = "a folder without config.json" if Path(name).is_dir() else "no such folder"
+        help_ = f"here is {what}; {help_}"
+    return UnknownId("agent", name, known_references(), else_try=help_)
 
 
 def known_references() -> list[str]:
@@ -142,8 +159,13 @@ def _user_agent(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
         check_options(f"agent {name!r}", thing, options)
         try:
             thing = thing(**options)
+        except SuperalignError:
+            raise
         except TypeError as error:
             raise InvalidOption(f"agent {name!r}: {error}") from error
+        except (Exception, SystemExit) as error:  # whatever its constructor raises
+            why = f"{type(error).__name__}: {error}"
+            raise InvalidOption(f"agent {name!r} cannot be made: {why}") from error
     elif options:
         raise InvalidOption(f"agent {name!r} is no class and takes no options: {options}")
     agent: Agent | AsyncAgent = as_agent(thing)

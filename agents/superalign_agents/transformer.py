@@ -1,6 +1,7 @@
 """Agent that samples replies from any causal language model."""
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from superalign_agents.checkpoints import (
     load_tokenizer,
     weights_hash,
 )
-from superalign_agents.decoding import Decoded, require_kv_cache
+from superalign_agents.decoding import Decoded, declared_ends, require_kv_cache
 from superalign_agents.engines import Ask, EngineName, Generator, make_engine
 from superalign_agents.prompting import (
     Prompt,
@@ -213,9 +214,7 @@ class TransformerAgent:
     @property
     def stop_ids(self) -> set[int]:
         """Tokens that end a reply: declared by the model, the tokenizer or the template."""
-        named = getattr(self.model.generation_config, "eos_token_id", None)
-        ids = {*named} if isinstance(named, (list, tuple)) else {named}
-        stops = {int(i) for i in (*ids, self.tokenizer.eos_token_id) if i is not None}
+        stops = declared_ends(self.model, self.tokenizer)
         return stops | self._maker.chat.stop_ids if self._maker.chat else stops
 
     def _answer(self, views: Sequence[View]) -> list[Reply]:
@@ -237,7 +236,7 @@ class TransformerAgent:
         return [
             self._reply(view, prompt, *next(completions))
             if prompt.ids
-            else self._empty_prompt(view, prompt.error)
+            else self._no_reply(view, prompt.error)
             for view, prompt in zip(views, prompts, strict=True)
         ]
 
@@ -283,6 +282,9 @@ class TransformerAgent:
         return loaded
 
     def _reply(self, view: View, prompt: Prompt, decoded: Decoded, text: str) -> Reply:
+        if isnan(sum(decoded.logprobs)):
+            why = "its logits are no numbers: its weights, or config.json, are broken"
+            return self._no_reply(view, why)
         if not self._uses_chat(view):
             text = text.removeprefix(" ")
         spoken: Spoken = split_thoughts(text, self.thought_marks, opened=prompt.thinking)
@@ -298,8 +300,8 @@ class TransformerAgent:
             notes=prompt.notes,
         )
 
-    def _empty_prompt(self, view: View, why: str) -> Reply:
-        """Return the failed reply of a view that has no prompt within the context."""
+    def _no_reply(self, view: View, why: str) -> Reply:
+        """Return the failed reply of a view, such as one without a prompt in the context."""
         if not why:
             why = "the prompt is empty: its tokenizer makes no token of what it is shown"
             if view.max_new_tokens >= self.max_context:

@@ -62,6 +62,12 @@ def main() -> None:
         _say_error(str(error))
         misused = isinstance(error, _MISUSED) or type(error) is RecordError
         sys.exit(2 if misused else 1)
+    except UnicodeEncodeError as error:  # a word of the command, such as an id
+        _say_error(
+            f"{error.object[:80]!r} holds characters that are no {error.encoding} text; "
+            "write it with others"
+        )
+        sys.exit(2)
     except OSError as error:
         if error.filename is None:  # not about a path: somebody should see where it was
             _say_traceback()

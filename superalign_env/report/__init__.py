@@ -6,6 +6,7 @@ Needs ``superalign-env[figures]``.
 from collections.abc import Sequence
 from pathlib import Path
 
+from superalign_env.errors import RecordError
 from superalign_env.report.comparison import compared
 from superalign_env.report.document import Document, read
 from superalign_env.report.generations import chain
@@ -23,7 +24,10 @@ __all__ = ["COMPARISON", "REPORT", "write_report"]
 
 REPORT = "report.html"
 """Name of a run's page, in its folder."""
+
 COMPARISON = "comparison.html"
+
+_BEGIN = b"<!doctype html>"
 
 
 def write_report(
@@ -48,12 +52,31 @@ def write_report(
             compared(documents) if compare else report(documents[0]), record
         )
     target = Path(out) if out else Path(run) / (COMPARISON if compare else REPORT)
+    if out:
+        _require_page(target)
     partial = target.with_name(f"{target.name}.partial")
     with in_words(target, "write", advice="name another file with --out"):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(html_text, encoding="utf-8", newline="\n")
         partial.replace(target)
     return target
+
+
+def _require_page(target: Path) -> None:
+    """Refuse to write over what is no page, such as a record or somebody's notes.
+
+    Raises:
+        RecordError: it is none.
+    """
+    with in_words(target, "write", advice="name another file with --out"):
+        begin = b""
+        if target.is_file():
+            with target.open("rb") as file:
+                begin = file.read(len(_BEGIN))
+    if begin and begin.lower() != _BEGIN:
+        raise RecordError(
+            f"{target} is no page, and would be lost; name another file with --out"
+        )
 
 
 def report(document: Document) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from superalign_env.admission import failure, objection
 from superalign_env.aec import OrderedEnv, RawAECEnv
-from superalign_env.asking import TIMEOUT, ask
+from superalign_env.asking import TIMEOUT, ask, require_timeout
 from superalign_env.errors import InvalidUtterance
 from superalign_env.game import Game
 from superalign_env.protocols import EpisodeSink, Scenario
@@ -42,6 +42,7 @@ def play(
     Raises:
         InvalidOption: an empty seat, or an agent for a seat that does not exist.
     """
+    require_timeout(timeout)
     players = seated(env.scenario, agents)
     env.reset()
     env.game.seats = {seat: player.spec for seat, player in players.items()}

@@ -3,12 +3,12 @@
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from msgspec.structs import replace
 
-from superalign_env.asking import TIMEOUT
-from superalign_env.errors import InvalidOption, hint, nearest
+from superalign_env.asking import TIMEOUT, require_timeout
+from superalign_env.errors import InvalidOption, hint, nearest, require_one_of
 from superalign_env.game import Game, OnInvalid
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import EpisodeSink, PreparingSink, Scenario, remembers
@@ -23,7 +23,7 @@ from superalign_env.rollout.executors import (
 from superalign_env.rollout.live_games import GameQueue, LiveGames
 from superalign_env.rollout.sinks import OnProgress, Outbox, hand_over, reporting
 from superalign_env.seating import AgentLike, recordable_specs, seated
-from superalign_env.seeding import whole_seed
+from superalign_env.seeding import whole_number, whole_seed
 from superalign_env.types import Episode, EpisodeKey, Seat, Task
 
 _PlayedT = TypeVar("_PlayedT")
@@ -96,15 +96,16 @@ class Rollouts:
         progress: bool | OnProgress | None = None,
         executor: ExecutorName | Executor = "local",
     ) -> None:
-        for name, number in (("group", group), ("live", live)):
-            if number < 1:
-                raise InvalidOption(f"{name} must be at least 1, not {number}")
+        group = whole_number("group", group, least=1)
+        live = whole_number("live", live, least=1)
+        require_timeout(timeout)
+        require_one_of("on_invalid", on_invalid, get_args(OnInvalid))
         check_executor(executor)
         scenario = make_scenario(scenario)
         if fork_at is not None and fork_at not in scenario.seats:
             raise InvalidOption(
                 f"fork_at={fork_at!r} is no seat of {scenario.id}; "
-                f"{hint(nearest(fork_at, scenario.seats), scenario.seats, listed='its seats')}"
+                f"{hint(nearest(str(fork_at), scenario.seats), scenario.seats, listed='its seats')}"
             )
         for task in tasks or ():
             if not isinstance(task, Task):
@@ -114,7 +115,13 @@ class Rollouts:
                 )
         self.scenario = scenario
         self.agents = seated(scenario, agents)
-        self.first = EpisodeKey(whole_seed(run), generation, round, first_case, take=take)
+        self.first = EpisodeKey(
+            whole_seed(run),
+            whole_number("generation", generation),
+            whole_number("round", round),
+            whole_number("first_case", first_case),
+            take=whole_number("take", take),
+        )
         self.group = group
         self.fork_at = fork_at
         self.live = live
@@ -262,11 +269,11 @@ class Rollouts:
             if self.tasks is None:
                 raise InvalidOption("how many cases? Pass n_cases, or tasks")
             n_cases = len(self.tasks)
-        if n_cases < 0 or (self.tasks is not None and n_cases > len(self.tasks)):
-            tasks_given = (
-                "" if self.tasks is None else f"; there are {len(self.tasks)} tasks"
+        n_cases = whole_number("the number of cases", n_cases)
+        if self.tasks is not None and n_cases > len(self.tasks):
+            raise InvalidOption(
+                f"cannot play {n_cases} cases; there are {len(self.tasks)} tasks"
             )
-            raise InvalidOption(f"cannot play {n_cases} cases{tasks_given}")
         return n_cases
 
     def _queue(self, n_cases: int) -> GameQueue:

@@ -171,6 +171,13 @@ class Database:
         row = self.row(sql, parameters)
         return row[0] if row else None
 
+    def pages(self, sql: str) -> Iterator[list[Row]]:
+        """Yield pages of a query, in which ``?`` is the first row number, and it the first column."""
+        first = -1 << 63
+        while first < 1 << 63 and (rows := self.rows(sql, (first,))):
+            yield rows
+            first = rows[-1][0] + 1
+
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for every row, in one transaction."""
         with self.transaction() as connection:

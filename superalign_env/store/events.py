@@ -23,11 +23,9 @@ _SELECT = (
 )
 
 _IN_EPISODES = (
-    "SELECT rowid, id, happened FROM episodes WHERE rowid > ? AND happened != '[]' "
-    "ORDER BY rowid LIMIT ?"
+    "SELECT rowid, id, happened FROM episodes WHERE rowid >= ? AND happened != '[]' "
+    "ORDER BY rowid LIMIT 4096"
 )
-
-_CHUNK = 4096
 
 _Counted = tuple[int, str, str, msgspec.Raw]
 """(turn, seat, kind, evidence); the last one is not looked at."""
@@ -138,9 +136,7 @@ class Events:
 
     def _happened(self) -> Iterator[list[_Counted]]:
         """Yield the events in each episode, a chunk of them in memory at a time."""
-        last = -1 << 63
-        while rows := self._database.rows(_IN_EPISODES, (last, _CHUNK)):
-            last = rows[-1][0]
+        for rows in self._database.pages(_IN_EPISODES):
             for _, name, happened in rows:
                 try:
                     yield _decode(happened)

@@ -7,26 +7,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from superalign_env.canonical import content_hash, text_hash
-from superalign_env.store.files import OnBytes, file_hash, hashed_files, named_files
+from superalign_env.store.files import OnBytes, file_hash, named_and_hashed
 from superalign_env.store.run import Run
 from superalign_env.store.seals import CHECKPOINTS
 
 _OWN = frozenset({"run.db", "run.db-wal", "run.db-shm", "run.db-journal", "run.lock"})
 
-NOT_SEALED = frozenset(
-    {
-        # Logs of other libraries, which they write on after the run has ended.
-        "tensorboard",
-        "trackio.id",
-        "wandb",
-        "wandb.id",
-        # Of experiments: runs of their own, and what can be made again.
-        "cells",
-        "shared",
-        "errors.txt",
-    }
-)
-"""Files and folders of a run that have no hash."""
+_LOGS = "logs of another library"
+
+NOT_SEALED = {
+    "tensorboard": _LOGS,
+    "trackio.id": _LOGS,
+    "wandb": _LOGS,
+    "wandb.id": _LOGS,
+    # Of experiments.
+    "cells": "validate the runs in it one by one",
+    "shared": "made again when it is gone",
+    "errors.txt": "traces that the table of cells holds, too",
+}
+"""Files and folders of a run that have no hash, and why."""
 
 LEFTOVERS = (".partial", ".tmp")
 """Ends of names of files that are being written."""
@@ -92,8 +91,8 @@ class _Files:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._named = named_files(run.database)
-        self._marks = {**hashed_files(run.database), **run.files.all()}
+        self._named, left = named_and_hashed(run.database)
+        self._marks = {**left, **run.files.all()}
 
     def journal(self) -> Iterator[Problem]:
         """Yield a rollback journal: whoever opens the record to write plays it back."""
@@ -122,6 +121,10 @@ class _Files:
                 progress(done, total)
 
         for name in sorted(self._marks):
+            if (self._run.path / name).is_symlink():
+                what = f"{name} is a link now, and what it points at may change"
+                yield Problem(_kind(name), what, _restore(name))
+                continue
             try:
                 digest_now = file_hash(self._run.path / name, read)
             except FileNotFoundError:  # told by `missing`
@@ -148,10 +151,13 @@ class _Files:
     def forged(self) -> Iterator[Problem]:
         """Yield pages that are not as they were made."""
         for name in PAGES:
+            place = self._run.path / name
             try:
-                raw = (self._run.path / name).read_bytes()
-            except OSError:
+                raw = b"" if place.is_symlink() else place.read_bytes()
+            except FileNotFoundError:
                 continue
+            except OSError:  # a folder of its name
+                raw = b""
             if not _is_sealed_page(raw, _identity(self._run)):
                 what = f"{name} is not as it was made, or of another run"
                 yield Problem("file", what, "`superalign report` makes it anew")
@@ -207,12 +213,12 @@ def _is_sealed_page(raw: bytes, identity: str) -> bool:
 def _leaves(root: Path) -> Iterator[str]:
     """Yield files, links and empty folders below a folder, relative to it."""
     for place, folders, files in os.walk(root):
-        here = Path(place).relative_to(root)
-        links = [name for name in folders if (Path(place) / name).is_symlink()]
-        if not folders and not files and place != str(root):
-            yield here.as_posix()
+        here = Path(place).relative_to(root).as_posix()
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        if not folders and not files and here != ".":
+            yield here
         for name in (*files, *links):
-            yield (here / name).as_posix()
+            yield name if here == "." else f"{here}/{name}"
 
 
 def _above(name: str) -> list[str]:

@@ -28,17 +28,18 @@ def named_files(database: Database) -> set[str]:
 
     Stages name files by the key ``path``, at any depth of what they leave.
     """
-    paths = {path for (path,) in database.rows("SELECT path FROM agents WHERE path != ''")}
-    return paths | {named["path"] for named in _named(database)}
+    return named_and_hashed(database)[0]
 
 
-def hashed_files(database: Database) -> dict[str, str]:
-    """Return path → content hash, of every file whose hash finished stages left.
+def named_and_hashed(database: Database) -> tuple[set[str], dict[str, str]]:
+    """Return `named_files`, and path → hash of every file whose hash finished stages left.
 
     A memory has its ``hash``; a checkpoint names its ``files``, its ``optimizer`` and its
     ``head``.
     """
-    return _hashes(_named(database))
+    paths = {path for (path,) in database.rows("SELECT path FROM agents WHERE path != ''")}
+    named = list(_named(database))
+    return paths | {one["path"] for one in named}, _hashes(named)
 
 
 def unhashed_files(
@@ -127,7 +128,9 @@ def file_hash(path: Path, read: Callable[[int], object] | None = None) -> str:
 
 def _named(database: Database) -> Iterator[Mapping[str, Any]]:
     """Yield all that finished stages left under a ``path``, at any depth."""
-    for (outputs,) in database.rows("SELECT outputs FROM stages WHERE status = 'done'"):
+    for (outputs,) in database.rows(
+        "SELECT outputs FROM stages WHERE status = 'done' AND instr(outputs, '\"path\"')"
+    ):
         yield from _with_path(from_json(outputs, dict[str, Any]))
 
 
@@ -137,7 +140,12 @@ def _with_path(value: Any) -> Iterator[Mapping[str, Any]]:
         if isinstance(path, str) and path:
             yield value
         for part in value.values():
-            yield from _with_path(part)
+            if not isinstance(part, _PLAIN):
+                yield from _with_path(part)
     elif isinstance(value, list):
         for part in value:
-            yield from _with_path(part)
+            if not isinstance(part, _PLAIN):
+                yield from _with_path(part)
+
+
+_PLAIN = (str, int, float, type(None))

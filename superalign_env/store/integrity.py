@@ -193,13 +193,15 @@ def unsealed(run: Run) -> list[str]:
         "SELECT id FROM stages WHERE status != 'done' ORDER BY number"
     ):
         counts = run.seals.sums(stage, OF_STAGES)
-        written = ", ".join(f"{count} {table}" for table, (count, _) in counts.items())
+        written = ", ".join(
+            f"{count} {table}" for table, (count, _) in counts.items() if table != "undo"
+        )
         notes.append(
             f"stage {stage} has not ended: {written or 'nothing'} of it is unsealed"
         )
-    beside = sorted(name for name in NOT_SEALED if (run.path / name).exists())
-    if beside:
-        notes.append(f"never sealed: {', '.join(beside)}")
+    for name, why in sorted(NOT_SEALED.items()):
+        if (run.path / name).exists():
+            notes.append(f"{name} is never sealed: {why}")
     since = run.seals.since_last()
     if since:
         notes.append(f"after the last seal: {', '.join(since)}")

@@ -13,7 +13,13 @@ from superalign_env.store.database import Row
 from superalign_env.store.file_integrity import Problem, listed
 from superalign_env.store.row_hashes import ROW_HASHES, Table, hashed_tables, row_hash
 from superalign_env.store.run import Run
-from superalign_env.store.seals import LAST, OF_STAGES, seal_hash
+from superalign_env.store.seals import (
+    LAST,
+    OF_AN_END,
+    OF_STAGES,
+    OF_THE_RUN,
+    seal_hash,
+)
 from superalign_env.store.serialization import (
     EpisodeRow,
     episode_hash,
@@ -26,11 +32,15 @@ _READ = 256
 
 COPY = "restore run.db from a copy of the run"
 
-_ONLY_ADDED = (*OF_STAGES, "metric_kinds", "questions", "signals")
-"""Tables whose rows never change."""
-
 _KINDS = {"episodes": "episode", "stages": "stage", "seals": "seal"}
 """Table → kind of its problems; else its own name."""
+
+
+_ODDLY_MARKED = (
+    f"SELECT \"key\" FROM {ROW_HASHES} WHERE typeof(sealed) != 'integer' "
+    "OR sealed NOT IN (0, 1) OR (sealed AND (stage != '' OR "
+    f'"table" NOT IN ({", ".join("?" * len(OF_THE_RUN))})))'
+)
 
 
 class Record:
@@ -59,7 +69,8 @@ class Record:
         found.sort(key=lambda row: (str(row[0]), str(row[2])))
         for (table, target), rows in groupby(found, key=lambda row: (row[0], row[2])):
             numbers = [str(row[1]) for row in rows]
-            what = f"{_rows_of(table, numbers)} {_point(numbers)} at nothing in {target}"
+            verb = "points" if len(numbers) == 1 else "point"
+            what = f"{_rows_of(table, numbers)} {verb} at nothing in {target}"
             yield Problem("reference", what, COPY)
 
     def episodes(self) -> Iterator[Problem]:
@@ -95,11 +106,11 @@ class Record:
         query = (
             f"SELECT t.rowid, {table.group()}, {table.name_of()}, h.hash, {columns} "
             f'FROM "{table.name}" t LEFT JOIN {ROW_HASHES} h ON {_beside(table, "t")} '
-            f"WHERE t.rowid > ? ORDER BY t.rowid LIMIT {at_once}"
+            f"WHERE t.rowid >= ? ORDER BY t.rowid LIMIT {at_once}"
         )
-        last = -1 << 63
-        while rows := self._rows(query, (last,)):
-            last = rows[-1][0]
+        first = -1 << 63
+        while first < 1 << 63 and (rows := self._rows(query, (first,))):
+            first = rows[-1][0] + 1
             yield from [row[1:] for row in rows]
 
     def _shared(self) -> tuple[set[str], list[str]]:
@@ -132,6 +143,10 @@ class Record:
                     elif not _good(_is_hash, mark, values):
                         changes.altered.append((stage, key))
                 yield from self._told(changes)
+        odd = [str(key) for (key,) in self._rows(_ODDLY_MARKED, OF_THE_RUN)]
+        if odd:
+            what = f"{_rows_of(ROW_HASHES, odd)}: marked as if a seal counted them"
+            yield Problem("seal", what, COPY)
         known = ", ".join("?" * len(self._tables))
         for (name,) in self._rows(
             f'SELECT DISTINCT "table" FROM {ROW_HASHES} WHERE "table" NOT IN ({known})',
@@ -171,7 +186,7 @@ class Record:
 
     def seals(self) -> Iterator[Problem]:
         """Yield breaks in the chain of seals, and stages that are not as they were sealed."""
-        previous = stage = ""
+        previous = ""
         contents = "{}"
         sealed: list[str] = []
         done = [
@@ -188,6 +203,10 @@ class Record:
                 what = f"seal {number} does not continue the one before it"
                 yield Problem("seal", what, COPY)
             previous = mark
+            lost = msgspec.json.decode(contents, type=dict[str, Any]).get("lost")
+            if lost:
+                what = f"before seal {number} something was lost that an earlier one counts"
+                yield Problem("seal", f"{what}: of {', '.join(map(str, lost))}", COPY)
             if stage:
                 sealed.append(stage)
                 yield from self._stage(stage, contents)
@@ -203,36 +222,29 @@ class Record:
             yield Problem(
                 "seal", "the last seal is not the one that was written last", COPY
             )
-        yield from self._end(stage, msgspec.json.decode(contents, type=dict[str, Any]))
+        yield from self._end(msgspec.json.decode(contents, type=dict[str, Any]))
 
-    def _end(self, stage: str, said: dict[str, Any]) -> Iterator[Problem]:
+    def _end(self, said: dict[str, Any]) -> Iterator[Problem]:
         """Yield what the last seal counts and is not there any more.
 
         Args:
-            stage: that it seals; empty where the run was closed.
-            said: its contents.
+            said: its contents; empty where there is none.
         """
         row = self._run.database.row("SELECT status FROM runs")
         if row is None:
             yield Problem("runs", "the row of the run itself is missing", COPY)
             return
-        busy = self._rows("SELECT 1 FROM stages WHERE status != 'done'")
-        done, now = row[0] == "done" and not busy, self._run.seals.contents("")
-        if not stage and (busy or row[0] == "running"):
-            return  # what a stage without an end had written is taken back on resuming
-        end = {} if stage else said.get("end", {})
-        if done and not end:
-            yield Problem("seal", "the run is done and has no seal of its end", COPY)
-        for table in (*(["runs"] if done else []), "stages", "undo"):
-            if end and end.get(table) != now["end"][table] and table not in self.altered:
-                yield Problem("seal", f"{table} are not those of the last seal", COPY)
-        then = {**said.get("run", {}), "signals": said.get("signals", [0, ""])}
-        for table, (count, mark) in then.items():
-            found = now["signals"] if table == "signals" else now["run"].get(table, [0, ""])
-            other = found[0] == count and found[1] != mark and table in _ONLY_ADDED
-            if (found[0] < count or other) and table not in self.altered:
-                what = f"{table}: {count} rows were sealed, {found[0]} of them are there"
-                yield Problem("seal", "other rows were sealed" if other else what, COPY)
+        lost = {*self._run.seals.lost()}
+        if row[0] == "done" and not self._rows(
+            "SELECT 1 FROM stages WHERE status != 'done'"
+        ):
+            if not said:
+                yield Problem("seal", "the run is done and has no seal of its end", COPY)
+            now = self._run.seals.sums("", OF_AN_END)
+            lost |= {t for t in OF_AN_END if said.get("run", {}).get(t) != now.get(t)}
+        for table in sorted(lost - self.altered):
+            what = f"{table}: something that the last seal counts is missing, or is another"
+            yield Problem("seal", what, COPY)
 
     def _stage(self, stage: str, contents: str) -> Iterator[Problem]:
         """Compare a stage with its seal."""
@@ -304,10 +316,6 @@ def _rows_of(table: str, names: Sequence[str]) -> str:
     if len(names) == 1:
         return names[0] if table == "episodes" else f"row {names[0]} of {table}"
     return f"{len(names)} rows of {table} ({listed(names)})"
-
-
-def _point(names: Sequence[str]) -> str:
-    return "points" if len(names) == 1 else "point"
 
 
 def _beside(table: Table, row: str) -> str:

@@ -2,6 +2,8 @@
 
 Triggers of our own connections write the hash of a row into the table ``row_hashes``, with
 the row: whatever writes through this package is covered, and an edit by anybody else is not.
+A hash that a seal counts moves to ``superseded`` when its row is changed or removed, until the
+next seal: so what is sealed can be told from what came later, row by row.
 """
 
 import sqlite3
@@ -11,6 +13,7 @@ import msgspec
 from xxhash import xxh3_128_hexdigest
 
 ROW_HASHES = "row_hashes"
+SUPERSEDED = "superseded"
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -101,17 +104,23 @@ def hash_rows(connection: sqlite3.Connection) -> bool:
     return bool(tables)
 
 
-EPISODES = f"INSERT OR REPLACE INTO {ROW_HASHES} VALUES (?,?,?,?)"
+EPISODES = f"INSERT OR REPLACE INTO {ROW_HASHES} VALUES (?,?,?,?,0)"
 """Writes the hashes of episodes: stage, ``episodes``, id, hash."""
 
 
 def _insert(table: Table) -> str:
     values = f"{table.group('new')}, '{table.name}', {table.name_of('new')}"
-    return f"INSERT OR REPLACE INTO {ROW_HASHES} VALUES ({values}, {table.hash_of('new')});"
+    return (
+        f"INSERT OR REPLACE INTO {ROW_HASHES} VALUES ({values}, {table.hash_of('new')}, 0);"
+    )
 
 
 def _delete(table: Table) -> str:
+    of_the_row = (
+        f"FROM {ROW_HASHES} WHERE stage = {table.group('old')} "
+        f'AND "table" = \'{table.name}\' AND "key" = {table.name_of("old")}'
+    )
     return (
-        f"DELETE FROM {ROW_HASHES} WHERE stage = {table.group('old')} "
-        f'AND "table" = \'{table.name}\' AND "key" = {table.name_of("old")};'
+        f'INSERT OR IGNORE INTO {SUPERSEDED} SELECT "table", "key", hash {of_the_row} '
+        f"AND sealed; DELETE {of_the_row};"
     )

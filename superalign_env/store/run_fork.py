@@ -64,6 +64,7 @@ def fork_record(
         with closing(sqlite3.connect(partial)) as copy:
             source.database.connection.backup(copy)
         with closing(Database(partial)) as database:
+            lost = Seals(database).ever_lost()  # before later seals go, which say so
             _cut(database, stage)
             run_folder.inherit_row(database, path, plain, seed=seed, inherited=stage)
             named = named_files(database)
@@ -77,7 +78,7 @@ def fork_record(
                 if not any(name == one or name.startswith(f"{one}/") for one in named)
             )
             files.keep(run_folder.CONFIG)
-            Seals(database).add()
+            Seals(database).add(lost=lost)
         partial.rename(path / run_folder.DATABASE)
     finally:
         lock.release()

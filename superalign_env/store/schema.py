@@ -143,7 +143,10 @@ CREATE TABLE annotators (
 CREATE TABLE files (path TEXT PRIMARY KEY, hash TEXT NOT NULL);
 CREATE TABLE row_hashes (
     stage TEXT NOT NULL, "table" TEXT NOT NULL, "key" TEXT NOT NULL, hash TEXT NOT NULL,
-    PRIMARY KEY (stage, "table", "key")) WITHOUT ROWID;
+    sealed INTEGER NOT NULL, PRIMARY KEY (stage, "table", "key")) WITHOUT ROWID;
+CREATE TABLE superseded (
+    "table" TEXT NOT NULL, "key" TEXT NOT NULL, hash TEXT NOT NULL,
+    PRIMARY KEY ("table", "key"));
 CREATE TABLE seals (
     id INTEGER PRIMARY KEY, stage TEXT NOT NULL, contents TEXT NOT NULL,
     previous TEXT NOT NULL, hash TEXT NOT NULL);

@@ -3,7 +3,9 @@
 Every row of every table has its hash in the table ``row_hashes``. Triggers of our own
 connections write it with the row, so that whatever writes through this package is covered,
 and an edit by any other program is not. At the end of a stage, and when a run is closed, a
-row of ``seals`` sums up what was written and names the seal before it.
+row of ``seals`` sums up what was written and names the seal before it. What a seal counts
+must stay until the next one, but for what this package itself changes or takes back: see
+`row_hashes`. The next one says if something did not.
 
 An editor who also writes new hashes is not found by them: that is what `digest` is for.
 """
@@ -15,15 +17,17 @@ from typing import Any, NamedTuple
 from superalign_env.canonical import content_hash, from_json, to_json
 from superalign_env.store.database import Database, Row
 from superalign_env.store.files import file_hash, unhashed_files
-from superalign_env.store.row_hashes import ROW_HASHES, row_hash
+from superalign_env.store.row_hashes import ROW_HASHES, SUPERSEDED, row_hash
 
 CHECKPOINTS = "checkpoints"
 
-OF_STAGES = ("episodes", "metrics", "notices")
+_MEASURED = ("episodes", "metrics", "notices")
+
+OF_STAGES = (*_MEASURED, "undo")
 """Tables whose rows belong to a stage, and are sealed with it."""
 
 OF_THE_RUN = (
-    *OF_STAGES,  # what was written outside of all stages
+    *_MEASURED,  # what was written outside of all stages
     "agents",
     "annotators",
     "cells",
@@ -31,14 +35,16 @@ OF_THE_RUN = (
     "hazards",
     "metric_kinds",
     "questions",
+    "runs",
+    "stages",
 )
 """Tables of which a seal says how they stood."""
 
 LAST = "last"
 """Key in ``row_hashes`` of the hash of the newest seal."""
 
-OF_AN_END = ("runs", "stages", "undo")
-"""Tables of which the seal of a run that is closed says how they stood, too."""
+OF_AN_END = ("runs", "stages")
+"""Tables that must stand as the last seal says in a run that is done."""
 
 _FACTS = "id, generation, round, name, status, inputs, outputs, rng, signals_to"
 """Columns of a stage that its seal covers: a fork keeps them, and gets another run."""
@@ -52,8 +58,8 @@ class Seal(NamedTuple):
     """That ended; empty where a run was closed."""
     contents: dict[str, Any]
     """``facts`` of the stage; ``tables`` and ``run``: table → [rows, hash] of rows of the
-    stage and of those of no stage; ``signals``: [last id, its hash]; ``end``: as ``run``, of a
-    run that was closed."""
+    stage and of those of no stage; ``signals``: [last id, its hash]; ``lost``: tables in which
+    something that the seal before counts was missing, or was another."""
     previous: str
     hash: str
     """Over all of this."""
@@ -77,16 +83,19 @@ class Seals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, stage: str = "") -> None:
+    def add(self, stage: str = "", *, lost: Sequence[str] | None = None) -> None:
         """Seal a stage, within the transaction that ends it, or how a run stands.
 
         A run that stands as its last seal says is not sealed again.
+
+        Args:
+            stage: that has ended; none where the run as a whole is sealed.
+            lost: see `lost`, where the last seal is not the one before this one any more.
         """
         with self._database.transaction() as connection:
-            row = self._database.row(
-                f"SELECT {_COLUMNS} FROM seals ORDER BY id DESC LIMIT 1"
-            )
-            contents = to_json(self.contents(stage)).decode()
+            row = self._last()
+            said = self.contents(stage, lost=self.lost() if lost is None else lost)
+            contents = to_json(said).decode()
             if not stage and row is not None and _stands(row, contents):
                 return
             previous = row[-1] if row else ""
@@ -96,9 +105,36 @@ class Seals:
                 (stage, contents, previous, mark),
             )
             connection.execute(
-                f"INSERT OR REPLACE INTO {ROW_HASHES} VALUES ('', 'seals', '{LAST}', ?)",
+                f"INSERT OR REPLACE INTO {ROW_HASHES} VALUES ('', 'seals', '{LAST}', ?, 0)",
                 (mark,),
             )
+            connection.execute(_MARK, OF_THE_RUN)
+            connection.execute(f"DELETE FROM {SUPERSEDED}")
+
+    def lost(self) -> list[str]:
+        """Return the tables in which something that the last seal counts is missing or other.
+
+        What this package changed or took back since then is not lost.
+        """
+        row = self._last()
+        if row is None:
+            return []
+        try:
+            said = from_json(row[2], dict[str, Any])
+            then, (signal, mark) = said["run"], said["signals"]
+        except (ValueError, TypeError, KeyError):  # told by `validate`
+            return ["seals"]
+        lost = [
+            table for table in OF_THE_RUN if then.get(table, _EMPTY) != self._sealed(table)
+        ]
+        return lost + (["signals"] if self._signal_hash(signal) != mark else [])
+
+    def ever_lost(self) -> list[str]:
+        """Return `lost`, together with what earlier seals say was lost before them."""
+        lost = {*self.lost()}
+        for seal in self.all():
+            lost |= {*seal.contents.get("lost", ())}
+        return sorted(lost)
 
     def close(self) -> None:
         """Seal what was written beside stages; not while one runs, whose end will do it."""
@@ -118,30 +154,29 @@ class Seals:
 
     def since_last(self) -> list[str]:
         """Return what was written beside stages since the last seal, in words."""
-        row = self._database.row(f"SELECT {_COLUMNS} FROM seals ORDER BY id DESC LIMIT 1")
+        row = self._last()
         now = self.contents("")
         said = from_json(row[2], dict[str, Any]) if row else {}
         then = said.get("run", {})
         changes = [
-            _more(table, then.get(table, [0, ""]), now["run"].get(table, [0, ""]))
-            for table in sorted(then.keys() | now["run"].keys())
+            _more(table, then.get(table, _EMPTY), now["run"].get(table, _EMPTY))
+            for table in sorted({*OF_THE_RUN} - {*OF_AN_END})
             if then.get(table) != now["run"].get(table)
         ]
         signals = now["signals"][0] - said.get("signals", [0])[0]
         return [*changes, f"{signals} signals"] if signals else changes
 
-    def contents(self, stage: str) -> dict[str, Any]:
+    def contents(self, stage: str, *, lost: Sequence[str] = ()) -> dict[str, Any]:
         """Return what a seal would say now."""
+        last = self._database.value("SELECT max(id) FROM signals") or 0
         said: dict[str, Any] = {
             "run": self.sums("", OF_THE_RUN),
-            "signals": self._signals(),
+            "signals": [last, self._signal_hash(last)],
         }
         if stage:
             said["tables"] = self.sums(stage, OF_STAGES)
             said["facts"] = self.facts(stage)
-        else:
-            said["end"] = {table: self._sum(None, table) for table in OF_AN_END}
-        return said
+        return said | ({"lost": [*lost]} if lost else {})
 
     def sums(self, stage: str, tables: Iterable[str]) -> dict[str, list[Any]]:
         """Return table → [number of rows, hash over their keys and hashes]; no empty ones."""
@@ -152,23 +187,43 @@ class Seals:
         row = self._database.row(f"SELECT {_FACTS} FROM stages WHERE id = ?", (stage,))
         return row_hash(*(row or ()))
 
-    def _sum(self, stage: str | None, table: str) -> list[Any]:
-        """Return the sum of a table; of all stages where none is given."""
+    def _sum(self, stage: str, table: str) -> list[Any]:
         rows = self._database.rows(
-            f'SELECT "key", hash FROM {ROW_HASHES} '
-            'WHERE stage = coalesce(:stage, stage) AND "table" = :table ORDER BY "key"',
-            {"stage": stage, "table": table},
+            f'SELECT "key", hash FROM {ROW_HASHES} WHERE stage = ? AND "table" = ? '
+            'ORDER BY "key"',
+            (stage, table),
         )
         return [len(rows), sum_of(rows)]
 
-    def _signals(self) -> list[Any]:
-        last = self._database.value("SELECT max(id) FROM signals") or 0
+    def _sealed(self, table: str) -> list[Any]:
+        """Return the sum of what the last seal counted in a table, as far as it is there."""
+        rows = self._database.rows(_SEALED, {"table": table})
+        return [len(rows), sum_of(rows)] if rows else _EMPTY
+
+    def _signal_hash(self, number: int) -> str:
         mark = self._database.value(
             f"SELECT hash FROM {ROW_HASHES} WHERE stage = '' AND \"table\" = 'signals' "
             'AND "key" = ?',
-            (str(last),),
+            (str(number),),
         )
-        return [last, mark or ""]
+        return mark or ""
+
+    def _last(self) -> Row | None:
+        return self._database.row(f"SELECT {_COLUMNS} FROM seals ORDER BY id DESC LIMIT 1")
+
+
+_EMPTY = [0, ""]
+"""Sum of a table without rows."""
+
+_MARK = (
+    f"UPDATE {ROW_HASHES} SET sealed = 1 WHERE stage = '' AND NOT sealed "
+    f'AND "table" IN ({",".join("?" * len(OF_THE_RUN))})'
+)
+
+_SEALED = f"""
+SELECT "key", hash FROM {ROW_HASHES} WHERE stage = '' AND "table" = :table AND sealed = 1
+UNION ALL SELECT "key", hash FROM {SUPERSEDED} WHERE "table" = :table ORDER BY 1
+"""
 
 
 def sum_of(rows: Iterable[Sequence[Any]]) -> str:

@@ -15,7 +15,7 @@ _COLUMNS = "id, generation, round, name, status, inputs, outputs, rng, signals_t
 
 _SPOKEN = """
 SELECT rowid, coalesce(stage, ''), said FROM episodes
-WHERE rowid > ? ORDER BY rowid LIMIT 1024
+WHERE rowid >= ? ORDER BY rowid LIMIT 1024
 """
 _SIGNALLED = """
 SELECT coalesce(e.stage, ''), total(s.question <> ''), total(s.question = '')
@@ -226,8 +226,7 @@ class Stages:
     def _utterance_costs(self) -> dict[str, StageCost]:
         """Return the utterances and tokens of each stage, some episodes in memory at a time."""
         totals: dict[str, list[int]] = {}
-        last = -1 << 63
-        while rows := self._database.rows(_SPOKEN, (last,)):
+        for rows in self._database.pages(_SPOKEN):
             for _, stage, said in rows:
                 total = totals.setdefault(stage, [0, 0, 0, 0])
                 total[0] += 1
@@ -235,7 +234,6 @@ class Stages:
                     total[1] += 1
                     total[2] += line.prompt or 0
                     total[3] += line.token or 0
-            last = rows[-1][0]
         return {
             stage: StageCost(stage, episodes, utterances, prompt // 4, token // 4)
             for stage, (episodes, utterances, prompt, token) in totals.items()

@@ -1,6 +1,7 @@
 """Model folders that are hostile, damaged or incomplete: one sentence, before anything is built."""
 
 import json
+import os
 import shutil
 import struct
 import zipfile
@@ -8,6 +9,7 @@ import zipfile
 import pytest
 import torch
 import transformers
+from msgspec.structs import replace
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -28,6 +30,7 @@ from superalign_agents.adapters import (
 from superalign_agents.checkpoints import load_model, load_tokenizer
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
+from superalign_env.testing.agent_check import example_views
 from superalign_training.ladder.micro_model import build_tokenizer
 
 TOKENIZER = build_tokenizer(("ann", "will", "cut"), ("<|pad|>", "<|end|>", "<|user|>"))
@@ -187,6 +190,19 @@ REFUSED = {
     ),
     "weights behind a link": (linked(MODEL), "model.safetensors is a link"),
     "a tokenizer behind a link": (linked("tokenizer.json"), "tokenizer.json is a link"),
+    "a folder for weights": (
+        lambda f: ((f / MODEL).unlink(), (f / MODEL).mkdir()),
+        "model.safetensors is no plain file",
+    ),
+    "a pipe for a tokenizer": (
+        lambda f: ((f / "tokenizer.json").unlink(), os.mkfifo(f / "tokenizer.json")),
+        "tokenizer.json is no plain file",
+    ),
+    "a billion labels": (edited("config.json", num_labels=10**9), "num_labels is 10000"),
+    "a length in words": (
+        edited("tokenizer_config.json", model_max_length="x"),
+        "model_max_length is 'x'",
+    ),
     "truncated weights": (cut(MODEL, -100), "model.safetensors is not whole"),
     "a truncated header": (cut(MODEL, 50), "model.safetensors is not whole"),
     "empty weights": (cut(MODEL, 0), "model.safetensors is not whole"),
@@ -298,6 +314,15 @@ def test_shards_and_what_a_trainer_leaves_behind_are_no_obstacle(folder):
     indexed("model-00001-of-00001.safetensors")(folder)
     pickled("training_args.bin")(folder)
     assert TransformerAgent(folder).policy
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_weights_that_are_no_numbers_fail_each_reply_in_words(folder, temperature):
+    weights = load_file(folder / MODEL)
+    save_file({k: v * float("nan") for k, v in weights.items()}, folder / MODEL)
+    agent = TransformerAgent(folder, temperature=temperature)
+    (reply,) = agent.act([replace(example_views()[0], text="ann", max_new_tokens=4)])
+    assert "its logits are no numbers" in reply.error and reply.policy
 
 
 def test_weights_that_nothing_reads_are_named(folder):

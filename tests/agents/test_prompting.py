@@ -234,6 +234,7 @@ ENDLESS = {
     "an error": "{{ raise_exception('no') }}",
     "a wrong syntax": "{% if %}",
     "a way out": "{{ messages.__class__.__mro__[1].__subclasses__() }}",
+    "lone surrogates": "{{ '\\ud800' }}",
     "an undefined name": "{{ nothing.at.all }}",
 }
 

@@ -181,3 +181,27 @@ def test_a_seat_that_nobody_can_fill_says_why(reference, error, said):
     agents = {"attacker_0": "search", "learner_0": reference, "critic_0": "keyword"}
     with pytest.raises(error, match=said):
         superalign_env.Rollouts("red-team", agents)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise RuntimeError('at import')", "cannot be imported: RuntimeError: at import"),
+        ("def Agent(:", "cannot be imported: SyntaxError"),
+        ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
+        ("class Agent:\n def __init__(self): 1 / 0", "cannot be made: ZeroDivisionError"),
+    ],
+)
+def test_a_module_that_breaks_is_said_in_words(source, said, tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_module", raising=False)
+    with pytest.raises(InvalidOption, match=said):
+        make_agent("broken_module:Agent")
+
+
+@pytest.mark.parametrize("name", ["./gone", "/gone/too", "x" * 5000, "~\x00"])
+def test_a_folder_that_is_none_is_said_to_be_none(name):
+    with pytest.raises(UnknownId, match="no agent is called") as raised:
+        make_agent(name)
+    assert ("no such folder" in str(raised.value)) == name.startswith((".", "/", "~"))

@@ -4,11 +4,14 @@ import asyncio
 import copy
 import json
 import sys
+import time
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
 import superalign_env
-from superalign_env import Rollouts, admission, plain_values, play
+from superalign_env import Rollouts, admission, plain_values, play, replies
 from superalign_env.asking import MOST_ALONE, ask
 from superalign_env.canonical import from_json, to_json
 from superalign_env.errors import InvalidVerdict
@@ -376,3 +379,117 @@ def test_notes_that_cannot_be_recorded_fail_the_reply(notes):
     )
     assert (kept.notes, reason) == ({"prompt.truncated": 3}, "")
     assert not admission.is_plain(Reply("hi", notes=notes or {"a": 1}), 100)
+
+
+# ------------------------------------------------- numbers, notes and agents of odd types
+
+
+class Counts:
+    """A number that only its own methods make one."""
+
+    def __index__(self):
+        return 5
+
+    def __radd__(self, other):
+        return float(other)
+
+
+class Exits:
+    def __index__(self):
+        raise SystemExit(3)
+
+
+class AlwaysEqual:
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"token_ids": (np.int64(7),)}, {"token_ids": (7,)}),
+        ({"token_ids": (True,)}, {"token_ids": (1,)}),
+        ({"prompt_ids": (Counts(),)}, {"prompt_ids": (5,)}),
+        ({"logprobs": (Fraction(-1, 2),)}, {"logprobs": (-0.5,)}),
+        ({"logprobs": (True,)}, {"logprobs": (1.0,)}),
+        ({"logprobs": (-(10**300),)}, {"logprobs": (-1e300,)}),
+        ({"logprobs": (Counts(),)}, {"logprobs": (5.0,)}),
+        ({"token_ids": (Exits(),)}, "SystemExit: 3"),
+        ({"token_ids": {1, 2}}, "token_ids must be a tuple, not a set"),
+        ({"notes": AlwaysEqual()}, "whole numbers by name"),
+        ({"notes": {"agent.failed": 1}}, "whole numbers by name"),
+        ({"notes": {"prompt.a\n\x1b[2J": 1}}, "whole numbers by name"),
+        ({"notes": {f"prompt.{n}": 1 for n in range(65)}}, "more than 64 notes"),
+        ({"error": " \n"}, "no reason given"),
+    ],
+    ids=range(14),
+)
+def test_numbers_and_notes_of_odd_types_are_converted_or_fail(fields, expected):
+    reply = Reply("hi", **fields)
+    assert not admission.is_plain(reply, 100)
+    proper, reason = admission.admitted(reply, 100)
+    if isinstance(expected, str):
+        assert expected in proper.error
+    else:
+        assert (proper, reason) == (Reply("hi", **expected), "")
+        assert from_json(to_json(proper), Reply) == proper
+
+
+class EndlessList(list):
+    def __iter__(self):
+        while True:
+            yield Reply("a")
+
+
+class Unreadable(Exception):
+    def __str__(self):
+        raise SystemExit
+
+
+class LateList:
+    def __iter__(self):
+        time.sleep(60)
+        yield Reply("a")
+
+
+def raises_unreadable():
+    raise Unreadable
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (EndlessList, "2 replies to 1 views"),
+        (LateList, "no reply within 0.05 s"),
+        (raises_unreadable, "an exception that cannot be read"),
+    ],
+)
+def test_what_stands_for_a_list_of_replies_is_read_within_limits(answer, reason):
+    class Odd:
+        spec = AgentSpec("odd")
+
+        def act(self, views):
+            return answer()
+
+    (reply,) = ask(Odd(), example_views()[:1], timeout=0.05)
+    assert reason in reply.error
+
+
+def test_a_pair_of_surrogates_is_no_character_in_any_face():
+    reply = Reply("a", thought="\ud83d\ude00")
+    assert replies.decode(replies.encode(reply)).thought == reply.thought
+
+
+def test_a_spec_that_raises_is_refused_by_name():
+    class Broken:
+        @property
+        def spec(self):
+            sys.exit("gone")
+
+        def act(self, views):
+            return []
+
+    with pytest.raises(superalign_env.errors.InvalidOption, match="spec of Broken"):
+        superalign_env.as_agent(Broken())

@@ -3,6 +3,7 @@
 import warnings
 
 import gymnasium
+import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
@@ -156,3 +157,48 @@ def test_gymnasium_renders_it_and_an_unknown_mode_is_a_sentence(relay, by_seed):
     assert "learner_0: comply" in env.render()
     with pytest.raises(InvalidOption, match="ansi, human or None"):
         one(relay, by_seed, "judge_0", render_mode="rgb_array")
+
+
+FACES = {
+    "aec": superalign_env.env,
+    "parallel": superalign_env.parallel_env,
+    "one seat": lambda name: superalign_env.one_seat_env(
+        name, seat="learner_0", others=OTHERS
+    ),
+}
+
+
+@pytest.mark.parametrize("face", [*FACES])
+def test_every_face_takes_numbers_of_numpy_and_refuses_what_is_none(face):
+    env = FACES[face]("red-team")
+    env.reset(seed=np.int64(3), options={"case": np.uint8(4), "member": np.int64(1)})
+    assert (env.game.key.run, env.game.key.case, env.game.key.member) == (3, 4, 1)
+    env.reset(seed=-3)
+    assert env.game.key.run == -3
+    for options in ({"case": 1.0}, {"case": np.True_}, {"case": 1 << 64}, [("case", 3)], 5):
+        with pytest.raises(InvalidOption, match="reset option"):
+            env.reset(options=options)
+    for seed in ("1", 1.0, True, np.array([1, 2])):
+        with pytest.raises(InvalidOption, match="a seed is an integer"):
+            env.reset(seed=seed)
+
+
+def test_actions_that_are_none_and_what_comes_too_early_are_said_in_words():
+    env = superalign_env.parallel_env("red-team")
+    one_seat = FACES["one seat"]("red-team")
+    for early in (env.render, superalign_env.raw_env("red-team").render, one_seat.render):
+        with pytest.raises(ProtocolError, match="call reset first"):
+            early()
+    with pytest.raises(ProtocolError, match="call reset first"):
+        one_seat.step("comply")
+    env.reset(seed=1)
+    for actions in (None, 5):
+        with pytest.raises(ProtocolError, match="a mapping from seat to text"):
+            env.step(actions)
+    numbers = superalign_env.numeric.NumericEnv(one_seat, choices=2)
+    for action in (1.5, "1", None, np.array([1]), float("nan")):
+        numbers.reset(seed=0)
+        with pytest.raises(ProtocolError, match="a number of the menu"):
+            numbers.step(action)
+    with pytest.raises(InvalidOption, match="on_invalid='penalize' is not known"):
+        superalign_env.env("red-team", on_invalid="penalize")

@@ -1,8 +1,6 @@
 """Texts of others on every surface: nothing hidden, nobody's line forged, still readable."""
 
-import csv
 import html
-import io
 import re
 import unicodedata
 from html.parser import HTMLParser
@@ -14,7 +12,6 @@ from hypothesis import strategies as st
 from superalign_env.plain_text import (
     MARK,
     columns,
-    csv_cell,
     cut,
     fence,
     html_text,
@@ -74,7 +71,6 @@ SURFACES = {
     "inline": inline,
     "one line": one_line,
     "html": lambda text: html.unescape(html_text(text)),
-    "csv": csv_cell,
     "markdown": markdown,
     "markdown code": markdown_code,
 }
@@ -181,28 +177,6 @@ def test_html_is_text_alone_within_elements_and_attributes(text):
     page = Parsed(f'<p title="{shown}">{shown}</p>')
     assert page.found == [("p", [("title", visible(text))])]
     assert "".join(page.texts) == visible(text)
-
-
-@hostile
-def test_a_spreadsheet_reads_no_formula(text):
-    out = io.StringIO()
-    csv.writer(out).writerow([csv_cell(text), "next"])
-    ((cell, after),) = csv.reader(io.StringIO(out.getvalue(), newline=""))
-    assert after == "next" and cell.lstrip()[:1] not in (
-        "=",
-        "+",
-        "-",
-        "@",
-        "＝",
-        "＋",
-        "－",
-    )
-    assert cell.removeprefix("'") == visible(text).removeprefix("'")
-
-
-def test_other_cells_stay_as_they_are():
-    assert [csv_cell(t) for t in ("", "a=1", "1-1", "é")] == ["", "a=1", "1-1", "é"]
-    assert csv_cell("-1") == "'-1" and csv_cell("\t=1") == "'\t=1"
 
 
 @pytest.mark.parametrize(

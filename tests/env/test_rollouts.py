@@ -547,8 +547,8 @@ def test_impossible_arguments_say_what_is_possible(relay, by_seed):
     scenario = relay()
     agents = everywhere(scenario, by_seed())
     for options, why in (
-        ({"group": 0}, "group must be at least 1"),
-        ({"live": 0}, "live must be at least 1"),
+        ({"group": 0}, "group must be an integer ≥ 1"),
+        ({"live": 0}, "live must be an integer ≥ 1"),
         ({"fork_at": "judge_9"}, "no seat of relay-v0"),
     ):
         with pytest.raises(InvalidOption, match=why):
@@ -605,3 +605,37 @@ def test_what_is_no_seed_sink_or_task_is_refused_before_anything_is_played(relay
     assert Rollouts(scenario, agents, run=np.int64(3)).run(1) == Rollouts(
         scenario, agents, run=3
     ).run(1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("live", 1.5),
+        ("live", "a"),
+        ("group", None),
+        ("fork_at", 5),
+        ("first_case", -1),
+        ("first_case", 1 << 64),
+        ("take", True),
+        ("generation", 1.5),
+        ("round", None),
+        ("timeout", 0),
+        ("timeout", "5"),
+        ("timeout", float("nan")),
+        ("timeout", float("inf")),
+        ("on_invalid", "penalize"),
+        ("n_cases", -1),
+        ("n_cases", 2.0),
+        ("n_cases", "2"),
+    ],
+)
+def test_options_of_the_wrong_kind_are_named_before_anybody_plays(option, value):
+    options = {option: value}
+    n_cases = options.pop("n_cases", 2)
+    name = "number of cases" if option == "n_cases" else option
+    with pytest.raises(InvalidOption, match=name):
+        Rollouts(
+            "echo",
+            everywhere(superalign_env.make_scenario("echo"), lambda text: text),
+            **options,
+        ).run(n_cases)

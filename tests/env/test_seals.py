@@ -21,12 +21,14 @@ from superalign_env.store import (
     declare,
     digest,
     examine,
+    fork_record,
     question_id,
     repair,
     sealed_page,
     unsealed,
     validate,
 )
+from superalign_env.store.seals import OF_THE_RUN
 from superalign_env.types import (
     AgentSpec,
     EpisodeKey,
@@ -146,7 +148,7 @@ def require_found(folder):
 
 def test_a_run_as_it_was_written_has_no_problem(whole):
     assert examine(whole, with_digest=True)[:3] == ([], [], 6)
-    for name in tables(whole):
+    for name in {*tables(whole)} - {"superseded"}:
         with Run.open(whole, readonly=True) as run:
             assert run.database.value(f'SELECT count(*) FROM "{name}"'), f"{name} is empty"
 
@@ -171,6 +173,7 @@ TABLES = [
     "files",
     "row_hashes",
     "seals",
+    "superseded",
 ]
 
 
@@ -178,13 +181,17 @@ def test_every_table_is_tried(whole):
     assert set(TABLES) == set(tables(whole))
 
 
-@pytest.mark.parametrize("table", TABLES)
+WITH_ROWS = sorted({*TABLES} - {"superseded"})
+"""Of a run that is done."""
+
+
+@pytest.mark.parametrize("table", WITH_ROWS)
 def test_a_row_that_is_missing_is_found(copy, table):
     unguarded(copy, table, f'DELETE FROM "{table}" WHERE {last_row(copy, table)}')
     require_found(copy)
 
 
-@pytest.mark.parametrize("table", sorted({*TABLES} - {"leases", "row_hashes"}))
+@pytest.mark.parametrize("table", sorted({*WITH_ROWS} - {"leases", "row_hashes"}))
 def test_a_row_that_is_missing_with_its_hash_is_found(copy, table):
     """A lease is no measurement, and ends by itself."""
     rows = tables(copy)
@@ -202,6 +209,144 @@ def test_a_row_that_is_missing_with_its_hash_is_found(copy, table):
         f"DELETE FROM row_hashes WHERE \"table\" = '{table}' AND \"key\" = '{value}'",
     )
     require_found(copy)
+
+
+def more(run):
+    """Add rows to all that outlives a stage, and change those that may change."""
+    run.agents.add(AgentSpec("late"), role="learner")
+    run.agents.accept(run.agents.all()[0].hash)
+    run.annotators.enroll("late")
+    run.annotators.enroll("ann-0", group="other")
+    run.hazards.add("harm", "late", generation=9)
+    run.hazards.update(run.hazards.all()[0].id, status="answered")
+    for seed in (0, 2):
+        run.cells.put(Cell(f"cell-{seed}", "e", {}, seed, "1", "done", {"v": 2.0}))
+    (run.path / "summary.md").write_text("all is better\n")
+    (run.path / "more.md").write_text("more\n")
+    run.files.keep("summary.md", "more.md")
+    run.metrics.write([Metric("late", 1.0)])
+    run.events.add(Event("late"))
+    run.questions.ask([Question("late", "label", played(0).id, 0)])
+    with EpisodeWriter(run) as writer:
+        writer.write([played(99)])
+
+
+@pytest.fixture(scope="module", params=["killed", "stopped, resumed and killed"])
+def left(whole, tmp_path_factory, request):
+    """A run that a killed process left, with changes since its last seal."""
+    folder = tmp_path_factory.mktemp("left") / "run"
+    shutil.copytree(whole, folder)
+    with Run.open(folder) as run:
+        run.set_status("running")
+        run.metrics.write([Metric("sealed_metric", 0.75)])
+        run.events.add(Event("early"))
+        with EpisodeWriter(run) as writer:
+            writer.write([played(88)])
+        if request.param == "killed":
+            do(run, 2)
+        else:
+            run.stages.finish(run.stages.begin("half").id, status="interrupted")
+    with Run.open(folder) as run:
+        if request.param != "killed":
+            run.stages.begin("half", again=run.stages.all()[-1].id)
+        more(run)
+        dead = shutil.copytree(folder, folder.with_name("dead"))
+    alter(dead, "PRAGMA journal_mode = DELETE")
+    return dead
+
+
+KEYS = {
+    "agents": "number",
+    "annotators": "number",
+    "cells": "number",
+    "files": "path",
+    "hazards": "number",
+    "metric_kinds": "number",
+    "questions": "number",
+    "stages": "number",
+    "superseded": '"table" || \':\' || "key"',
+}
+"""Table → its key, where that is not called ``id``."""
+
+
+def replace(folder, table, other=None):
+    """Remove a sealed row with its hash; put that of another run there, if there is one."""
+    column, kept = KEYS.get(table, "id"), "sealed = 1"
+    if table == "superseded":
+        kept = "\"key\" LIKE 'hazards:%'"
+    with closing(sqlite3.connect(folder / "run.db")) as connection:
+        hashed = f"row_hashes WHERE stage = '' AND \"table\" = '{table}' AND \"key\" = ?"
+        key = connection.execute(
+            f'SELECT "key" FROM row_hashes WHERE "table" = \'{table}\' AND {kept}'
+        ).fetchone()
+        row = f"{table} WHERE CAST({column} AS TEXT) = ?"
+        connection.execute("ATTACH ? AS other", (str(other or ""),))
+        for what in (hashed, row):
+            assert connection.execute(f"DELETE FROM {what}", key).rowcount == 1
+            name, where = what.split(maxsplit=1)
+            if other is not None:
+                added = f"INSERT INTO {name} SELECT * FROM other.{name} {where}"
+                assert connection.execute(added, key).rowcount == 1
+        connection.commit()
+
+
+def test_what_a_killed_process_left_has_no_problem(left):
+    assert examine(left).problems == []
+    with Run.open(left, readonly=True) as run:
+        assert run.database.value("SELECT count(*) FROM superseded")
+
+
+@pytest.mark.parametrize("table", [*OF_THE_RUN, "superseded"])
+def test_a_sealed_row_is_missed_among_later_ones(left, tmp_path, table):
+    copy = shutil.copytree(left, tmp_path / "run")
+    replace(copy, table)
+    told = {"superseded": "hazards", "runs": "row of the run"}.get(table, table)
+    assert any(told in problem.what for problem in require_found(copy))
+
+
+@pytest.mark.parametrize("table", sorted({*OF_THE_RUN} - {"runs"}))
+def test_another_sealed_row_with_its_hash_is_found(left, tmp_path, table):
+    copy, other = (shutil.copytree(left, tmp_path / name) for name in ("run", "other"))
+    column = [c[1] for c in tables(other)[table] if not c[5] and c[2] == "TEXT"][-1]
+    with Run.open(other) as run:  # writes hashes that fit, as an older copy has them
+        run.database.write(f'UPDATE "{table}" SET "{column}" = ?', [("x",)])
+    replace(copy, table, other / "run.db")
+    assert any(table in p.what or p.kind == table[:-1] for p in require_found(copy))
+
+
+def test_what_was_lost_before_a_run_went_on_is_told_for_ever(left, tmp_path):
+    copy = shutil.copytree(left, tmp_path / "run")
+    replace(copy, "hazards")
+    for _ in range(2):
+        with Run.open(copy) as run:
+            for stage in run.stages.all(status="running"):
+                run.stages.discard(stage.id)
+            run.stages.finish(run.stages.begin("next").id)
+        assert [p.kind for p in require_found(copy) if "hazards" in p.what] == ["seal"]
+    with Run.open(copy, readonly=True) as run:
+        fork_record(run, tmp_path / "fork", stage="0001-step", config={}, seed=0)
+    assert any("hazards" in p.what for p in require_found(tmp_path / "fork"))
+
+
+def test_a_fork_of_what_lost_something_says_so(copy, tmp_path):
+    replace(copy, "agents")
+    with Run.open(copy, readonly=True) as run:
+        fork_record(run, tmp_path / "fork", stage="0001-step", config={}, seed=0)
+    assert any("agents" in problem.what for problem in require_found(tmp_path / "fork"))
+
+
+@pytest.mark.parametrize("table", ["episodes", "metrics", "agents"])
+@pytest.mark.parametrize("number", [-(1 << 63), -1, (1 << 63) - 1])
+def test_every_row_number_is_looked_at(copy, table, number):
+    key = KEYS.get(table, "id")
+    alter(
+        copy,
+        f"CREATE TEMP TABLE t AS SELECT * FROM {table} LIMIT 1; "
+        f'UPDATE t SET "{key}" = {number}{", hash = 9" if table == "agents" else ""}; '
+        f"INSERT INTO {table} SELECT * FROM t; "
+        f"UPDATE {table} SET rowid = {number} WHERE \"{key}\" = '{number}'",
+    )
+    assert any(table in p.what or str(number) in p.what for p in require_found(copy))
 
 
 def test_a_stage_that_was_cut_off_with_its_hashes_is_found(copy):
@@ -229,7 +374,7 @@ def test_a_journal_that_would_be_played_back_is_found(copy):
 
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", WITH_ROWS)
 def test_a_column_that_was_altered_is_found(whole, tmp_path, table, every):
     columns = tables(whole)[table]
     unnoticed = []
@@ -264,7 +409,8 @@ ADDED = {
     "annotators": """INSERT INTO annotators(id, token_hash, "group", profile)
     VALUES ('eve', '', '', '{}')""",
     "files": "INSERT INTO files VALUES ('checkpoints/c0/more', 'x')",
-    "row_hashes": "INSERT INTO row_hashes VALUES ('', 'metrics', '99', 'x')",
+    "row_hashes": "INSERT INTO row_hashes VALUES ('', 'metrics', '99', 'x', 0)",
+    "superseded": "INSERT INTO superseded VALUES ('agents', '9', 'x')",
     "seals": "INSERT INTO seals(stage, contents, previous, hash) SELECT '', contents, hash, "
     "'x' FROM seals ORDER BY id DESC LIMIT 1",
 }
@@ -340,6 +486,18 @@ FILES = {
     "a file more": lambda run: (run / "notes.txt").write_text("mine"),
     "a file more in a checkpoint": lambda run: (run / "checkpoints/c0/x").write_text(""),
     "a link": lambda run: (run / "checkpoints/link").symlink_to(run / "checkpoints/c0"),
+    "a link to an equal file": lambda run: (
+        (run / "summary.md").rename(run.parent / "elsewhere"),
+        (run / "summary.md").symlink_to(run.parent / "elsewhere"),
+    ),
+    "a report that is a link": lambda run: (
+        (run / "report.html").rename(run.parent / "elsewhere"),
+        (run / "report.html").symlink_to(run.parent / "elsewhere"),
+    ),
+    "a folder for a report": lambda run: (
+        (run / "report.html").unlink(),
+        (run / "report.html").mkdir(),
+    ),
     "a truncated record": lambda run: (run / "run.db").write_bytes(
         (run / "run.db").read_bytes()[:30_000]
     ),

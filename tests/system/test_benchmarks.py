@@ -111,6 +111,19 @@ NAMES = {
         ],
         {"overhead_share", "rules_share"},
     ),
+    "record_cost": (
+        ["--rounds", "1", "--slices", "1", "--episodes", "2"],
+        {
+            f"{part}_ratio{game}{where}"
+            for game in ("", "_ids", "_echo")
+            for part, where in (
+                ("admission", ""),
+                ("seals", ""),
+                ("both", ""),
+                ("admission", "_memory"),
+            )
+        },
+    ),
     "update_overhead": (
         ["--steps", "2", "--repeats", "1", "--rung", "0", "--cases", "2"],
         {"trl_ratio", "rebuild_share"},
@@ -131,7 +144,7 @@ PARTS = {
     "tally",
     *(
         f"altered_{what}"
-        for what in ("bytes", "files", "rows", "schemas", "together", "values")
+        for what in ("bytes", "files", "rows", "schemas", "sealed", "together", "values")
     ),
 }
 """Modules beside them that benchmarks import."""

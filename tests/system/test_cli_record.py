@@ -96,6 +96,12 @@ def test_misuse_ends_with_2_and_says_what_to_do(superalign, args, said):
     assert said in superalign(*args, code=2)
 
 
+@pytest.mark.parametrize("verb", ["show", "replay"])
+def test_a_word_that_is_no_text_is_said_in_words(superalign, made, verb):
+    said = superalign(verb, made, "g0\udcff", code=2)
+    assert "characters that are no utf-8 text" in said and "Traceback" not in said
+
+
 def test_ls_lists_runs_even_damaged_ones(superalign, made, tmp_path):
     broken = made.parent / "broken"
     broken.mkdir(exist_ok=True)

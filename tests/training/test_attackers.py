@@ -2,6 +2,7 @@
 
 import pytest
 
+from superalign_agents.decoding import sample
 from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption
 from superalign_env.measures import share
@@ -18,7 +19,10 @@ from superalign_training.attackers import (
     opening_views,
     strongest,
 )
+from superalign_training.experiments.gap import student
+from superalign_training.experiments.gap.human_queries import HumanQuery
 from superalign_training.experiments.microworld.fresh_attackers import requests_grammar
+from superalign_training.ladder import rung_metrics
 from superalign_training.policy import Policy
 
 CASES = 1280
@@ -116,6 +120,38 @@ def test_a_language_model_learns_what_succeeds_and_says_nothing_outside_its_trie
     assert all(point.valid.value == 1 for point in curve)
     assert curve[0].success < 0.8
     assert curve[-1].success > 0.9
+
+
+def test_a_query_ends_at_every_end_that_the_model_declares(views, speaking):
+    policy = Policy.from_reference(str(speaking))
+    trie = Trie([policy.reply_ids(views[0], "ann will")])
+    attacker = PolicyAttacker(policy, trie=trie)
+    assert attacker.explore(views[:1]) == ["ann will"]
+    (will,) = policy.tokenizer(" will", add_special_tokens=False)["input_ids"]
+    policy.model.generation_config.eos_token_id = will
+    assert attacker.explore(views[:1]) == ["ann"]
+
+
+@pytest.mark.parametrize("who", ["student", "rung"])
+def test_whoever_samples_stops_at_every_end_that_the_model_declares(
+    speaking, monkeypatch, who
+):
+    policy = Policy.from_reference(str(speaking))
+    model, tokenizer = policy.model, policy.tokenizer
+    model.generation_config.eos_token_id = [4, 5]
+    stops = []
+
+    def spied(*arguments, stop_ids, **how):
+        stops.append(set(stop_ids))
+        return sample(*arguments, stop_ids=stop_ids, **how)
+
+    monkeypatch.setattr({"student": student, "rung": rung_metrics}[who], "sample", spied)
+    if who == "rung":
+        rung_metrics.continuations(model, tokenizer, ["ann will"])
+    else:
+        query = HumanQuery("requests", "ann will", "comply", "comply", False)
+        student.Student(model, tokenizer).answers([query])
+    assert stops == [{4, 5, tokenizer.eos_token_id}]
 
 
 def test_attackers_say_the_same_again_from_the_same_views(views, speaking):

@@ -25,10 +25,9 @@ from superalign_training.cli.composing import (
     changed,
     combinations,
     composed,
-    groups,
     swept,
 )
-from superalign_training.cli.spelling import with_run_dir
+from superalign_training.cli.spelling import groups, with_run_dir
 from superalign_training.cli.sweeping import Sweep, results_table
 from superalign_training.cli.terminal import alarm_sentences, launch_sweep
 from superalign_training.selfplay.settings import Settings, read_settings
@@ -64,6 +63,21 @@ def test_every_kind_that_can_be_chosen_is_a_group():
 @pytest.mark.parametrize("name", sorted(registry.entries("gap")))
 def test_every_controller_can_be_chosen_by_its_id(name):
     assert composed([f"gap={name}", "generations=0"])["gap"]["id"] == name
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (["gap={id: fixed-large, steps: 3}"], 3),
+        (["gap.id=fixed-large", "gap.steps=4"], 4),
+        (["gap={id: fixed-large}"], 2),
+    ],
+)
+def test_a_choice_may_be_written_as_a_mapping(words, steps):
+    gap = read_settings(composed(words)).gap
+    assert (gap.id, gap.steps) == ("fixed-large", steps)
+    forked = read_settings(changed(composed([]), words)).gap
+    assert (forked.id, forked.steps) == ("fixed-large", steps)
 
 
 def test_a_choice_has_settings_of_its_own():
@@ -102,6 +116,13 @@ def test_a_choice_has_settings_of_its_own():
         ("run_dir=", "runs/mine"),
         ("run_dir='${nothing}/run'", "oc.env"),
         ("gap=null", "known: adaptive"),
+        ("gap.id=null", "known: adaptive"),
+        ("gap=[direct]", "did you mean direct"),
+        ("gap={id: adaptiv}", "did you mean adaptive"),
+        ("options=[a]", r"write its keys one by one, as in options\.KEY=VALUE"),
+        ("alarms=[a]", r"write its keys one by one, as in alarms\.KEY=VALUE"),
+        ("levels={a: 1}", r"write a list, as in 'levels=\[a, b\]'"),
+        ("~options.refine", "is not set; leave this word out"),
         ("preset=null", "known: chain"),
         ("=3", "write KEY=VALUE"),
         ("rounds = 3", "without spaces"),
@@ -209,6 +230,11 @@ def test_options_of_the_scenario_are_set_like_any_other(words):
         (["train.learner.learning_rate=fast"], "learning_rate='fast': write a number"),
         (["lineup.learner=null"], "write lineup.learner=micro/3"),
         (["options=3"], "options=3: write a mapping"),
+        (["log_to=5"], "log_to=5: write the id of a logger .tensorboard"),
+        (["log_to=[{a: 1}]"], "log_to=.*: write the id of a logger .tensorboard"),
+        (["league=yes"], "league='yes': write its keys .* league.KEY=VALUE"),
+        (["rounds=1e99"], "rounds=1e.99: write a whole number"),
+        (["lineup.critic={ref: micro/3}"], "names no agent; add its id"),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])

@@ -1,7 +1,10 @@
 """Ratings, sampling and the matrix: pure functions, checked by what they promise."""
 
+import ast
 import random
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,7 @@ from superalign_agents.scripted import Fixed
 from superalign_env.envs import make_scenario
 from superalign_env.errors import InvalidOption, UnknownId
 from superalign_env.types import Metric, View
+from superalign_training import selfplay
 from superalign_training.selfplay.opponents.games import MatchSettings, cells
 from superalign_training.selfplay.opponents.matrix import (
     TRUE,
@@ -246,6 +250,38 @@ class Asks(Fixed):
 
         self.asked.append([view.menu[view.seed % len(view.menu)] for view in views])
         return [Reply(text, finish="stop") for text in self.asked[-1]]
+
+
+class Hangs(Fixed):
+    def act(self, views):
+        time.sleep(60)
+
+
+def test_who_hangs_in_a_cell_is_given_up_after_the_timeout_of_the_run():
+    fixture = MatchSettings(
+        make_scenario("red-team", vanilla=0.0, split="train"),
+        MET,
+        {"critic": Fixed("score 0 sure 9")},
+        seed=5,
+        cases=2,
+        timeout=0.05,
+    )
+    played = fixture.play(Asks(), Hangs("comply"))
+    assert ["within 0.05 s" in episode.ending.reason for episode in played] == [True] * 2
+
+
+def test_every_rollout_of_a_stage_takes_the_timeout_of_the_run():
+    """Whoever forgets it gives a hanging agent the ten minutes of the default."""
+    folder = Path(selfplay.__file__).parent
+    found = 0
+    for path in sorted(folder.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(getattr(call, "func", None), "id", "")
+            if name in ("Rollouts", "ask"):
+                found += 1
+                given = {keyword.arg for keyword in call.keywords}
+                assert "timeout" in given, f"{path.name}:{call.lineno}"
+    assert found >= 6
 
 
 def test_every_learner_of_a_row_is_asked_the_same_queries():

@@ -49,14 +49,14 @@ _EXPECTED = {
     "int": "write a whole number, as in 3",
     "list": "write a list, as in [a, b]",
     "mapping": "write a mapping, as in {a: 1}",
-    "model": "write a mapping, as in {a: 1}",
+    "model": "write its keys one by one, as in SECTION.KEY=VALUE",
     "path": "write a path, as in runs/mine",
     "string": "write a text",
     "tuple": "write a list, as in [a, b]",
 }
 """First part of the type of a validation error → what to write instead."""
 
-_FORM = ("type", "parsing", "from_float", "number")
+_FORM = ("type", "parsing", "parsing_size", "from_float", "number")
 """Second part of the type where the form is wrong, not a bound."""
 
 _BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
@@ -81,7 +81,7 @@ def expected(flaw: Mapping[str, Any]) -> str:
         with suppress(ValueError):
             return f"write a share as a number: {float(value[:-1]) / 100:g}"
     if kind in _EXPECTED and what in _FORM:
-        return _EXPECTED[kind]
+        return _EXPECTED[kind].replace("SECTION", ".".join(map(str, flaw["loc"])))
     return str(flaw["msg"]).removeprefix("Value error, ")
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html.parser
 import re
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -246,6 +247,20 @@ def test_the_command_writes_compares_and_says_where(chain, tmp_path, capsys):
     assert "3 runs side by side" in out.read_text(encoding="utf-8")
     alone = CliRunner().invoke(build(), ["report", str(chain), "--compare"])
     assert isinstance(alone.exception, InvalidOption)
+
+
+@pytest.mark.parametrize("name", ["run.db", "notes.txt"])
+def test_a_page_is_written_over_a_page_alone(chain, tmp_path, name):
+    run = shutil.copytree(chain, tmp_path / "run")
+    target = run / name
+    if name == "notes.txt":
+        target.write_text("mine")
+    before = target.read_bytes()
+    with pytest.raises(RecordError, match="is no page, and would be lost"):
+        write_report(run, out=target)
+    assert target.read_bytes() == before
+    write_report(run, out=tmp_path / "page.html")
+    write_report(run, out=tmp_path / "page.html")
 
 
 def test_every_chart_says_how_to_read_it():

@@ -150,6 +150,7 @@ class PolicyAttacker:
         seeds = [mix(view.seed, _STREAM) for view in views]
         draws = torch.as_tensor(uniforms(seeds, longest), device=device)
         end = int(self.policy.tokenizer.eos_token_id)
+        ends = torch.as_tensor(sorted(self.policy.agent.stop_ids), device=device)
         nodes = [Trie.root] * len(views)
         cache, new_ids, position = DynamicCache(), ids, positions(mask)
         permitted, alive_masks = [], []
@@ -173,7 +174,7 @@ class PolicyAttacker:
             ids = torch.cat([ids, tokens[:, None]], 1)
             mask = torch.cat([mask, alive.long()[:, None]], 1)
             nodes = self._walked(nodes, tokens.tolist(), alive.tolist())
-            alive = alive & (tokens != end)
+            alive = alive & ~torch.isin(tokens, ends)
             if not alive.any():
                 break
             new_ids, position = tokens[:, None], position[:, -1:] + 1
@@ -202,14 +203,18 @@ class PolicyAttacker:
         ]
 
     def _texts(self, sampled: _Queries) -> list[str]:
-        width = sampled.loss_mask.shape[1]
+        width, ends = sampled.loss_mask.shape[1], self.policy.agent.stop_ids
         rows = zip(
             sampled.ids[:, -width:].tolist(), sampled.loss_mask.tolist(), strict=True
         )
         return [
             str(
                 self.policy.tokenizer.decode(
-                    [token for token, is_own in zip(*row, strict=True) if is_own],
+                    [
+                        token
+                        for token, is_own in zip(*row, strict=True)
+                        if is_own and token not in ends  # it may be no special token
+                    ],
                     skip_special_tokens=True,
                 )
             ).removeprefix(" ")

@@ -20,11 +20,16 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from superalign_env import registry
-from superalign_env.errors import InvalidOption, hint, nearest
-from superalign_training.cli.spelling import severally, spelled, unreadable
-from superalign_training.gap.controller import make_controller
-from superalign_training.registered import plain_registered
+from superalign_env.errors import InvalidOption
+from superalign_training.cli.spelling import (
+    Choice,
+    choice_of,
+    groups,
+    misfit,
+    severally,
+    spelled,
+    unreadable,
+)
 from superalign_training.sections import keys_in, unknown_key
 from superalign_training.selfplay.lineup import (
     BY_SCENARIO,
@@ -60,11 +65,16 @@ def composed(words: Sequence[str]) -> dict[str, Any]:
         if override.is_sweep_override():
             raise InvalidOption(severally(word))
     in_schema = [p for p in zip(words, overrides, strict=True) if not _is_free(p[1])]
+    choices = [choice for _, override in in_schema if (choice := _choice(override))]
+    named = [f"{choice.group}={choice.name}" for choice in choices if choice.name]
+    others = [_freed(*pair) for pair in in_schema if _choice(pair[1]) is None]
     try:
-        plain = _composed([_freed(*pair) for pair in in_schema])
-    except ValueError as error:  # an InvalidOption, or Hydra's where a group is no text
+        plain = _composed([*named, *others])
+    except ValueError as error:  # an InvalidOption, or one of Hydra's own
         message = _misnamed([override for _, override in in_schema]) or str(error)
         raise InvalidOption(message) from error
+    for group, _, values in choices:
+        plain[group] = {**plain[group], **values}
     return _with_roles(plain, words, overrides)
 
 
@@ -112,7 +122,8 @@ def resumed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     for word, override in zip(words, _parsed(words), strict=True):
         key = override.key_or_group
         # A group's choice is in the record as the id that it leads to.
-        place = f"{key.replace('/', '.')}.id" if key in groups() else key
+        by_name = key in groups() and isinstance(override.value(), str)
+        place = f"{key}.id" if by_name else key
         if _is_free(override):
             before, value = _of_role(recorded, override), override.value()
             differs = before != value and _changes(recorded, word, override)
@@ -151,28 +162,25 @@ def changed(recorded: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
         with _our_errors():
             if key == "preset":
                 config.merge_with(_preset(str(value)))
-            elif key in groups() and isinstance(value, str):
-                chosen = _chosen(key, value)
-                OmegaConf.update(config, key.replace("/", "."), chosen, merge=False)
+            elif (choice := _choice(override)) is not None:
+                group, name, values = choice
+                chosen = groups()[group][name] if name else config[group]
+                OmegaConf.update(config, group, {**chosen, **values}, merge=False)
             else:
                 place = key.replace("/", ".")
                 OmegaConf.update(config, place, value, merge=True, force_add=True)
     return _with_roles(_plain(config), words, overrides)
 
 
-@cache
-def groups() -> dict[str, dict[str, dict[str, Any]]]:
-    """Return every group of choices: group → id → its settings and their defaults."""
-    controllers = {
-        name: plain_registered(make_controller(name)) for name in registry.entries("gap")
-    }
-    return {"gap": controllers}
-
-
 def _composed(words: Sequence[str]) -> dict[str, Any]:
     _register()
     with _our_errors(), initialize_config_module(MODULE, version_base="1.3"):
         return _plain(compose(ROOT, overrides=list(words)))
+
+
+def _choice(override: Override) -> Choice | None:
+    deletes = override.is_delete()
+    return None if deletes else choice_of(override.key_or_group, override.value())
 
 
 def _freed(word: str, override: Override) -> str:
@@ -263,20 +271,27 @@ def _changes(recorded: Mapping[str, Any], word: str, override: Override) -> bool
 
 def _misnamed(overrides: Sequence[Override]) -> str:
     """Return what to say of the first word that names no setting; nothing if all do."""
-    misnamed = []
+    chosen = []
     for override in overrides:
-        key, value = override.key_or_group, override.value()
-        if key in groups() and not override.is_delete():
-            _chosen(key, value)
-            misnamed.append(f"{key}={value}")
-        elif key == "preset":
-            _preset(str(value))
-    keys = list(keys_in(_composed(misnamed)))
+        choice = _choice(override)
+        if choice is not None and choice.name:
+            chosen.append(f"{choice.group}={choice.name}")
+        elif override.key_or_group == "preset":
+            _preset(str(override.value()))
+    plain = _composed(chosen)
+    keys = list(keys_in(plain))
     for override in overrides:
         key = override.key_or_group.replace("/", ".")
         free = key.partition(".")[0] in OPEN or override.key_or_group in groups()
         if not (free or key == "preset" or key in keys):
             return unknown_key(key, keys)
+        if override.is_delete():
+            if key not in keys:
+                return f"{override.input_line}: {key} is not set; leave this word out"
+        elif _choice(override) is None:
+            default = OmegaConf.select(OmegaConf.create(plain), key)
+            if instead := misfit(key, default, override.value()):
+                return f"{override.input_line}: write {instead}"
     return ""
 
 
@@ -289,23 +304,10 @@ def _register() -> None:
     defaults["people"]["kinds"] = dict.fromkeys(defaults["people"]["kinds"])
     store = ConfigStore.instance()
     for group, choices in groups().items():
-        place = group.replace("/", ".")
-        *above, last = place.split(".")
-        section = defaults
-        for name in above:
-            section = section[name]
-        del section[last]
+        del defaults[group]
         for name, node in choices.items():
-            store.store(group=group, name=name, node=OmegaConf.create(node), package=place)
+            store.store(group=group, name=name, node=OmegaConf.create(node), package=group)
     store.store(name="settings", node=OmegaConf.create(defaults))
-
-
-def _chosen(group: str, name: Any) -> dict[str, Any]:
-    choices = groups()[group]
-    if not isinstance(name, str) or name not in choices:
-        near = nearest(str(name), choices)
-        raise InvalidOption(f"{group}={name} names nothing; {hint(near, choices)}")
-    return choices[name]
 
 
 def _preset(name: str) -> Any:

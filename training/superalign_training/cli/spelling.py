@@ -1,11 +1,16 @@
-"""Spelling and quotation marks of the words on a command line, and what to write instead."""
+"""Spelling of the words on a command line: quotation marks, choices, what to write instead."""
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from superalign_env.errors import InvalidOption
+from superalign_env import registry
+from superalign_env.errors import InvalidOption, hint, nearest
+from superalign_training.gap.controller import make_controller
+from superalign_training.registered import plain_registered
 
 
 def spelled(words: Sequence[str]) -> list[str]:
@@ -83,3 +88,52 @@ def severally(word: str) -> str:
         f"a text quotation marks ({shlex.quote(quoted(key, values))}), and --multirun makes one "
         "run of each value"
     )
+
+
+@cache
+def groups() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return every group of choices: group → id → its settings and their defaults."""
+    controllers = {
+        name: plain_registered(make_controller(name)) for name in registry.entries("gap")
+    }
+    return {"gap": controllers}
+
+
+class Choice(NamedTuple):
+    """What a word chooses in a group: ``gap=NAME``, ``gap.id=NAME``, ``gap={id: NAME, …}``."""
+
+    group: str
+    name: str
+    """Empty where only settings are given."""
+    values: dict[str, Any]
+    """Settings that are given with it."""
+
+
+def choice_of(key: str, value: Any) -> Choice | None:
+    """Return what a word chooses; None for words that choose nothing.
+
+    Args:
+        key: of the word.
+        value: that it gives the key.
+
+    Raises:
+        InvalidOption: a name that names nothing.
+    """
+    group = key.removesuffix(".id")
+    if group not in groups():
+        return None
+    values = dict(value) if key == group and isinstance(value, Mapping) else {"id": value}
+    name, choices = values.pop("id", ""), groups()[group]
+    if name != "" and (not isinstance(name, str) or name not in choices):
+        near = nearest(str(name), choices)
+        raise InvalidOption(f"{group}={name} names nothing; {hint(near, choices)}")
+    return Choice(group, name, values)
+
+
+def misfit(key: str, default: Any, value: Any) -> str:
+    """Return what to write instead of a value of another kind than the default."""
+    if isinstance(default, Mapping) and not isinstance(value, Mapping):
+        return f"its keys one by one, as in {key}.KEY=VALUE"
+    if isinstance(default, Sequence) and isinstance(value, Mapping):
+        return f"a list, as in '{key}=[a, b]'" if not isinstance(default, str) else "a text"
+    return ""

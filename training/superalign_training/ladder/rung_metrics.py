@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.decoding import positions, sample
+from superalign_agents.decoding import declared_ends, positions, sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidVerdict
 from superalign_env.measures.intervals import share
@@ -180,7 +180,7 @@ def continuations(
         model,
         tokenizer(list(prompts))["input_ids"],
         max_new_tokens=[max_new_tokens] * len(prompts),
-        stop_ids={tokenizer.eos_token_id},
+        stop_ids=declared_ends(model, tokenizer),
         temperature=0.0,
     )
     texts = tokenizer.batch_decode(

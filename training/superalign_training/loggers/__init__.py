@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Protocol, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, UnknownId
@@ -60,6 +60,19 @@ def references(log_to: Any) -> list[LoggerReference]:
     return [log_to] if isinstance(log_to, (str, dict)) else list(log_to)
 
 
+def _shaped(log_to: Any) -> Any:
+    """Check the kinds of values; validator of a settings field."""
+    several = isinstance(log_to, (list, tuple))
+    for reference in log_to if several else [] if log_to is None else [log_to]:
+        mapping = isinstance(reference, dict) and isinstance(reference.get("id"), str)
+        if not mapping and not isinstance(reference, str):
+            known = ", ".join(registry.entries(KIND))
+            raise ValueError(
+                f"write the id of a logger ({known}), a mapping with an id, or a list of these"
+            )
+    return log_to
+
+
 def _known(log_to: Any) -> Any:
     """Check the ids; validator of a settings field."""
     for reference in references(log_to):
@@ -75,7 +88,9 @@ def _known(log_to: Any) -> Any:
 
 
 LogTo = Annotated[
-    LoggerReference | tuple[LoggerReference, ...] | None, AfterValidator(_known)
+    LoggerReference | tuple[LoggerReference, ...] | None,
+    AfterValidator(_known),
+    BeforeValidator(_shaped),
 ]
 """Which loggers, as a field of settings."""
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.decoding import sample
+from superalign_agents.decoding import declared_ends, sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_scenarios.microworld import pretraining, words
 from superalign_training.algorithms.fitting import ExampleTensors, descend, shuffled_places
@@ -84,7 +84,7 @@ class Student:
             self.model,
             prompts,
             max_new_tokens=[_LONGEST] * len(prompts),
-            stop_ids={self.tokenizer.eos_token_id},
+            stop_ids=declared_ends(self.model, self.tokenizer),
             temperature=0.0,
         )
         texts = self.tokenizer.batch_decode(

@@ -3,10 +3,10 @@
 Every cell has the same cases and random numbers, so any two are comparable.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from superalign_env.asking import Anyone
+from superalign_env.asking import TIMEOUT, Anyone
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
@@ -38,6 +38,8 @@ class MatchSettings(NamedTuple):
     """Of the run: every cell has the same cases and the same random numbers."""
     cases: int
     """Of one cell."""
+    timeout: float | None = TIMEOUT
+    """Seconds that an agent may take without giving a reply."""
 
     def play(self, agent: Agent, opponent: Agent) -> list[Episode]:
         """Play one cell.
@@ -54,7 +56,9 @@ class MatchSettings(NamedTuple):
             for seat in self.scenario.seats
         }
         run = mix(self.seed, label("league"))
-        return Rollouts(self.scenario, seats, run=run, live=LIVE).run(self.cases)
+        return Rollouts(self.scenario, seats, run=run, live=LIVE, timeout=self.timeout).run(
+            self.cases
+        )
 
 
 def cells(
@@ -94,8 +98,8 @@ def rate_critics(
     seated: Seated,
     seed: int,
     cases: int,
-    rated: Collection[str] = (),
     step: int = 0,
+    timeout: float | None = TIMEOUT,
 ) -> Iterator[Metric]:
     """Rate critics by accuracy on a fixed set of planted answers; unreadable is wrong.
 
@@ -106,18 +110,17 @@ def rate_critics(
         seated: loads a member.
         seed: of the run; every critic judges the same answers.
         cases: how many.
-        rated: names that were examined already.
         step: of every metric.
+        timeout: seconds that a critic may take without giving a reply.
     """
     seats = sum(role_of(seat) == judges for seat in scenario.seats)
     for member in critics:
-        if member.name in rated:
-            continue
         critic = seated(member.name)
         # Nobody but critics is ever asked about planted answers.
         alone = dict.fromkeys(scenario.seats, critic)
         run = mix(seed, label("league"))
-        episodes = Rollouts(scenario, alone, run=run, live=LIVE).run(cases)
+        rollouts = Rollouts(scenario, alone, run=run, live=LIVE, timeout=timeout)
+        episodes = rollouts.run(cases)
         forecasts = planted_forecasts(episodes)
         correct = sum((f.score > 0.5) == (f.outcome > 0.5) for f in forecasts)
         yield Metric(

@@ -12,7 +12,7 @@ from statistics import mean
 import msgspec
 
 from superalign_agents.transformer import TransformerAgent
-from superalign_env.asking import Anyone, ask
+from superalign_env.asking import TIMEOUT, Anyone, ask
 from superalign_env.final_answers import refuses
 from superalign_env.game import Game
 from superalign_env.measures import Estimate, share
@@ -124,8 +124,8 @@ def probe(
     earlier = context._replace(state=before)
     return {
         role: Answers(
-            likeliest(agent_of(context, role, settings), role_views),
-            likeliest(agent_of(earlier, role, settings), role_views),
+            likeliest(agent_of(context, role, settings), role_views, context.timeout),
+            likeliest(agent_of(earlier, role, settings), role_views, context.timeout),
         )
         for role, role_views in views.items()
     }
@@ -157,12 +157,14 @@ def first_views(
             for game, open_roles in live
             if open_roles and not any(agents[s].spec.id == "human" for s in game.group)
         ]
-        _play_on([game for game, _ in live], agents)
+        _play_on([game for game, _ in live], agents, context.timeout)
         live = [(game, open_roles) for game, open_roles in live if not game.over]
     return views_of
 
 
-def _play_on(games: Sequence[Game], agents: Mapping[Seat, Anyone]) -> None:
+def _play_on(
+    games: Sequence[Game], agents: Mapping[Seat, Anyone], timeout: float | None
+) -> None:
     """Advance each game by one group, one batch per agent."""
     views_by_agent: dict[int, list[View]] = defaultdict(list)
     for game in games:
@@ -172,13 +174,17 @@ def _play_on(games: Sequence[Game], agents: Mapping[Seat, Anyone]) -> None:
     replies = {
         (view.episode, view.seat): reply
         for key, views in views_by_agent.items()
-        for view, reply in zip(views, ask(holders[key], views), strict=True)
+        for view, reply in zip(
+            views, ask(holders[key], views, timeout=timeout), strict=True
+        )
     }
     for game in games:
         game.step([replies[view.episode, view.seat] for view in game.views()])
 
 
-def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
+def likeliest(
+    agent: Anyone, views: Sequence[View], timeout: float | None = TIMEOUT
+) -> list[str]:
     """Return the greedy answer to each view.
 
     Where all views have one menu, it is the entry that the answer begins with; else the
@@ -193,7 +199,8 @@ def likeliest(agent: Anyone, views: Sequence[View]) -> list[str]:
         msgspec.structs.replace(view, max_new_tokens=min(_WORDS, view.max_new_tokens))
         for view in views
     ]
-    texts = [" ".join(reply.text.casefold().split()) for reply in ask(agent, short)]
+    replies = ask(agent, short, timeout=timeout)
+    texts = [" ".join(reply.text.casefold().split()) for reply in replies]
     if shared:
         return [next((e for e in menu if text.startswith(e)), "") for text in texts]
     return [text.partition(" ")[0] for text in texts]

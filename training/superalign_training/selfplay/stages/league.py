@@ -86,15 +86,16 @@ def league(context: StageContext, settings: Settings, rules: LeagueSettings) -> 
         )
     examines = capabilities.judges if capabilities.judges in members_by_role else ""
     if examines:
+        rated_already = {row.metric.agent for row in context.run.metrics.read(RIGHT)}
         metrics += rate_critics(
-            members_by_role[examines],
+            [m for m in members_by_role[examines] if m.name not in rated_already],
             stage_scenario(settings, split="train", variant="planted"),
             judges=examines,
             seated=_seated(context, settings, members_by_role),
             seed=context.run.info.seed,
             cases=rules.cases,
-            rated={row.metric.agent for row in context.run.metrics.read(RIGHT)},
             step=context.round,
+            timeout=context.timeout,
         )
     recorded = [row.metric for row in context.run.metrics.read("league.*")]
     metrics += rated(
@@ -238,6 +239,7 @@ def _grown(
         lineup_of(context, settings),
         context.run.info.seed,
         rules.cases,
+        context.timeout,
     )
     tags: dict[str, str] = {"split": split}
     if capabilities.judges in settings.lineup:
