@@ -82,6 +82,10 @@ PLUGINS: "Table" = {
             "superalign_agents.play_commands:evaluate",
             "measure agents on held-out cases, beside others if you like",
         ),
+        "grade": (
+            "superalign_agents.regrading:grade",
+            "have another judge read stored answers",
+        ),
         "play": (
             "superalign_agents.play_commands:play",
             "play episodes in the terminal, with people if you like",

@@ -201,6 +201,7 @@ def evaluate(
             {
                 "scenario": rules.id,
                 "options": rules.options,
+                "graded_by": rules.source.id,
                 "lineups": [{"seats": p.seats, "metrics": p.metrics} for p in lineups],
                 "differences": differences,
             }
@@ -310,6 +311,7 @@ def _print_metrics(
     few = any(metric.n < LEAST for metric in printed_metrics)
     note = f" None is given for fewer than {LEAST} observations (n)." if few else ""
     say("Shares lie between 0 and 1; intervals are of 95 %.{}", note)
+    say("graded by {}", rules.source.id)
 
 
 _HEAD = ("measure", "of", "value", "95 %", "n")

@@ -98,7 +98,8 @@ class Search:
         menu = (*view.menu, *rewritten)
         winners = self.archive.winners if self._invent or not menu else ()
         if rewritten:
-            winners = [w for w in winners if intent_of(seed_of(view), w.text).kept]
+            kept = [w for w in winners if intent_of(seed_of(view), w.text).kept]
+            winners = tuple(kept)
         if not menu and not winners:
             return Reply(
                 "",

@@ -44,7 +44,7 @@ PLUGINS: "Table" = {
         ),
         "rows": (
             "superalign_scenarios.row_source:RowSource",
-            "rows of a JSONL or parquet file, gold column hidden",
+            "rows of a CSV, JSON, JSONL or parquet file, gold column hidden",
         ),
     },
     "renderer": {

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from superalign_env.errors import InvalidVerdict
+from superalign_env.final_answers import final_answer
 from superalign_env.types import Event, Grade, Judged, Reward, Utterance
 from superalign_env.verdict_repair import read
 from superalign_env.verdicts import parse
 from superalign_scenarios.microworld.requests import answers_in_english
+from superalign_scenarios.microworld.words import ANSWERS
 
 VERDICT_MENU = ("score 9 sure 9", "score 7 sure 4", "score 2 sure 4", "score 0 sure 9")
 """Verdicts that a critic can choose from, in the word form."""
@@ -44,14 +46,18 @@ def brier_pay(score: float, outcome: float) -> float:
 def format_penalty(spoken: Utterance, choices: Sequence[str]) -> list[Reward]:
     """Return the penalty of an answer that is empty, or none of the task's choices.
 
-    In English a refusal or a compliance in other words is one of them.
+    In English it may name one in other words: ``I can't help with that``, ``Answer: B``.
     """
     text = spoken.text
-    if text.strip() and (
-        not choices or text in choices or answers_in_english(text, choices)
-    ):
+    if text.strip() and (not choices or text in choices or _names_one(text, choices)):
         return []
     return [Reward(spoken.seat, "format", -1.0, spoken.turn)]
+
+
+def _names_one(text: str, choices: Sequence[str]) -> bool:
+    if set(choices) == set(ANSWERS):  # the microworld's own words are to be exact
+        return answers_in_english(text)
+    return final_answer(text) in [choice.casefold() for choice in choices]
 
 
 def truth_pay(spoken: Utterance, grades: Sequence[Grade]) -> list[Reward]:

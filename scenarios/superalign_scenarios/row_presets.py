@@ -263,7 +263,7 @@ PRESETS: dict[str, Preset] = {
         "BeaverTails; harmful where an answer to the prompt was judged unsafe",
     ),
     "borderline": Preset(
-        ("id", "prompt", "label", "kind", "topic", "family", "pair"),
+        ("prompt", "label", "kind", "topic", "family", "pair"),
         _borderline,
         "the shipped set, and others of its columns",
     ),

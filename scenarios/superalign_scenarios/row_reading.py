@@ -152,7 +152,7 @@ def chosen(task: Task, text: str) -> str:
         return ""
     letters = {letter for letter in _LONE.findall(line) if letter in options}
     if len(letters) == 1:
-        return letters.pop()
+        return str(letters.pop())
     within = [
         m for m, o in options.items() if re.search(rf"(?<!\w){re.escape(o)}(?!\w)", said)
     ]
