@@ -1,14 +1,19 @@
-"""Large models with scratch weights, and what a card could do with them at best."""
+"""Large models with scratch weights, what they are given, and what a card could do at best."""
 
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from superalign_training.data import Row
 from superalign_training.policy import SharedBase
+
+GROUP = 8
+"""Members of a group: rows with one prompt."""
 
 SHAPES: Mapping[str, dict[str, int | bool]] = {
     "0.5B": {
@@ -39,6 +44,16 @@ SHAPES: Mapping[str, dict[str, int | bool]] = {
         "tie_word_embeddings": True,
     },
 }
+
+
+class Load(NamedTuple):
+    """How much is decoded and trained on."""
+
+    rows: int
+    prompt: int
+    answer: int
+    repeats: int
+    smoke: bool = False
 
 
 class Card(NamedTuple):
@@ -120,3 +135,45 @@ def peak(card: Card) -> float:
 def slug(shape: str) -> str:
     """Return a shape's name as part of a figure's."""
     return shape.lower().replace(".", "_")
+
+
+def prompts(load: Load, different: int) -> list[list[int]]:
+    """Return the prompts of all rows, so many different ones."""
+    made = np.random.default_rng(0).integers(2, 500, (different, load.prompt)).tolist()
+    return [prompt for prompt in made for _ in range(load.rows // different)]
+
+
+def row(case: int, member: int, load: Load) -> Row:
+    """Return a made-up row; pay differs from row to row, within a case and between cases."""
+    rng = np.random.default_rng([case, member])
+    pay = float(rng.normal())
+    prompt = np.random.default_rng(case).integers(2, 500, load.prompt)
+    return Row(
+        episode=f"c{case}-m{member}",
+        case=case,
+        member=member,
+        seat="learner_0",
+        turns=(0,),
+        prompt_ids=tuple(prompt.tolist()),
+        completion_ids=tuple(rng.integers(2, 500, load.answer).tolist()),
+        env_mask=(1,) * load.answer,
+        logprobs=(-1.0,) * load.answer,
+        turn_rewards=(pay,),
+        to_go=pay,
+        policy="",
+        spans=((0, load.answer),),
+    )
+
+
+def decoding_limit(model: Any, load: Load, card: Card) -> float:
+    """Return the tokens/s at which the card's bandwidth is used up, prompts included."""
+    config = model.config
+    size = torch.finfo(card.dtype).bits // 8
+    weights = sum(weight.numel() for weight in model.parameters())
+    head = config.hidden_size // config.num_attention_heads
+    kept = 2 * config.num_hidden_layers * config.num_key_value_heads * head * size
+    context = load.prompt + load.answer / 2
+    step: float = (weights * size + load.rows * context * kept) / card.bytes_per_s
+    reading = 2 * weights * load.rows * load.prompt / card.operations_per_s
+    limit: float = load.rows * load.answer / (reading + load.answer * step)
+    return limit

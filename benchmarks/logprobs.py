@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "float32": tiny_architecture(name, tokenizer),
             "bfloat16": tiny_architecture(name, tokenizer),
         }
-        policies["bfloat16"].model.to(torch.bfloat16)
+        half: Any = policies["bfloat16"].model
+        half.to(torch.bfloat16)
         add(name, ARCHITECTURES[name][0], policies, 24)
     preset = preset_of("smollm2")
     if preset is None or preset.folder is None:

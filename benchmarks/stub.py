@@ -1,9 +1,11 @@
-"""An agent that stands in for a transformer and takes next to no time.
+"""Stand-ins that take next to no time: for a transformer's agent, and for vLLM.
 
-Every reply carries 24 prompt ids, 8 token ids and 8 log-probabilities.
+Every reply of the agent carries 24 prompt ids, 8 token ids and 8 log-probabilities.
 """
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 from superalign_env.types import AgentSpec, Reply, View
 
@@ -31,3 +33,39 @@ class Stub:
             )
             for view in views
         ]
+
+
+class _Engine:
+    """Says the token 2 to the limit."""
+
+    def __init__(self, **options: Any) -> None:
+        runner = SimpleNamespace(model=self)
+        worker = SimpleNamespace(model_runner=runner)
+        executor = SimpleNamespace(driver_worker=worker)
+        self.llm_engine = SimpleNamespace(model_executor=executor)
+
+    def load_weights(self, named: Any) -> None:
+        """Take them all."""
+        for _ in named:
+            pass
+
+    def reset_prefix_cache(self) -> None:
+        """Forget nothing."""
+
+    def generate(self, prompts: Any, *, sampling_params: Any, **_: Any) -> list[Any]:
+        """Return one continuation for each prompt."""
+        logprob = {2: SimpleNamespace(logprob=-1.0)}
+        lengths = [params.max_tokens for params in sampling_params]
+        return [
+            SimpleNamespace(
+                outputs=[SimpleNamespace(token_ids=[2] * n, logprobs=[logprob] * n)]
+            )
+            for n in lengths
+        ]
+
+
+def vllm_stub() -> SimpleNamespace:
+    """Return what `superalign_agents.engines` uses of vLLM."""
+    return SimpleNamespace(
+        LLM=_Engine, SamplingParams=SimpleNamespace, LoRARequest=lambda *parts: parts
+    )

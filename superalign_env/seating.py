@@ -221,7 +221,8 @@ AgentLike = Anyone | Callable[..., Any] | str | Mapping[str, Any]
 def seated(scenario: Scenario[Any], agents: Mapping[Seat, AgentLike]) -> dict[Seat, Anyone]:
     """Return an agent for every seat, in the scenario's order.
 
-    One object in several seats stays one agent, so that it is asked once for all.
+    One object in several seats stays one agent, so that it is asked once for all; so do
+    equal references.
 
     Raises:
         InvalidOption: an empty seat, or an agent for a seat that does not exist.
@@ -238,8 +239,24 @@ def seated(scenario: Scenario[Any], agents: Mapping[Seat, AgentLike]) -> dict[Se
         raise InvalidOption(
             f"nobody sits in {', '.join(empty)}; pass agents={{{empty[0]!r}: agent, …}}"
         )
-    wrapped = {id(agents[seat]): as_agent(agents[seat]) for seat in seats}
-    return {seat: wrapped[id(agents[seat])] for seat in seats}
+    made: dict[int | bytes, Anyone] = {}
+    lineup = {}
+    for seat in seats:
+        identity = _identity(agents[seat])
+        if identity not in made:
+            made[identity] = as_agent(agents[seat])
+        lineup[seat] = made[identity]
+    return lineup
+
+
+def _identity(agent: AgentLike) -> int | bytes:
+    """Return what is the same for agents that are one."""
+    if isinstance(agent, (str, Mapping)):
+        try:
+            return to_json(agent)
+        except (TypeError, ValueError):  # a reference that holds objects of Python
+            pass
+    return id(agent)
 
 
 def recordable_specs(agents: Mapping[Seat, Anyone]) -> dict[Seat, AgentSpec]:

@@ -1,9 +1,10 @@
-"""Batches that fit into memory: the batch size is halved where one does not."""
+"""Batches of rows: padded to one length, and halved where they do not fit into memory."""
 
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from superalign_env.errors import OutOfMemory
@@ -91,3 +92,43 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(
         error, (torch.OutOfMemoryError, MemoryError)
     ) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def left_padded(
+    sequences: Sequence[Sequence[int]], *, device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, [B, T] each, with the padding (0) on the left."""
+    width = max(map(len, sequences))
+    ids = np.zeros((len(sequences), width), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, width - len(sequence) :] = sequence
+        mask[row, width - len(sequence) :] = 1
+    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
+
+
+def right_padded(
+    sequences: Sequence[Sequence[int]],
+    *,
+    pad_token_id: int = 0,
+    device: torch.device | str = "cpu",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, [B, T] each, with the padding on the right."""
+    width = max(map(len, sequences))
+    ids = np.full((len(sequences), width), pad_token_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
+
+
+def positions(attention_mask: torch.Tensor) -> torch.Tensor:
+    """Return position ids, [B, T]: 0 at the first token of each row.
+
+    Models with absolute positions (GPT-2) count the padding on the left otherwise.
+
+    Args:
+        attention_mask: [B, T] 1 or True where there is a token.
+    """
+    return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)

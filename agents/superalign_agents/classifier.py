@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from superalign_agents.batching import BatchSplitter, is_out_of_memory
+from superalign_agents.batching import BatchSplitter, is_out_of_memory, right_padded
 from superalign_agents.chat_messages import counted
 from superalign_agents.chat_template import ChatTemplate, TemplateFailed
 from superalign_agents.checkpoints import (
@@ -16,7 +16,6 @@ from superalign_agents.checkpoints import (
     load_tokenizer,
     weights_hash,
 )
-from superalign_agents.decoding import right_padded
 from superalign_agents.keyword import exchange
 from superalign_agents.ladders import MICRO_CHAT_TEMPLATE
 from superalign_agents.prompting import INERT, TRUNCATED, ControlTokens, Prompt

@@ -6,21 +6,31 @@ at the same batch plan (the same rows together, in the same order, on the same d
 and log-probabilities are the same to the bit, greedy or sampled.
 """
 
-import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from superalign_agents.prefill import Prefilled, forward_parameters, prefill
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
+
+Constrain = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Logits of one step as they shall be sampled from: −inf forbids a token.
+
+Called as ``constrain(rows, tokens, logits)`` with the rows' numbers [b], their tokens so far
+[b, t] and their logits [b, V], all on the model's device. A row that has ended may still be
+among them; what it gets does not matter, but for one token at least that is not forbidden.
+"""
 
 _COMPACT_BELOW = 0.75
 """Ended rows leave the batch once no more than this share of it is unfinished: taking keys
 and values out of a cache costs about as much as a step of a small model."""
 
+_STEPS_BETWEEN_CHECKS = {"cpu": 1}
+"""After how many steps it is looked which rows have ended. Elsewhere than on a CPU, where it
+is 8, a look waits for the device, which has nothing to do meanwhile."""
 
 _RECURRENT_LAYERS = ("linear", "conv", "mamba", "recurrent", "ssm")
 """Words in the names of layers that keep a state."""
@@ -51,6 +61,7 @@ def sample(
     max_new_tokens: Sequence[int],
     stop_ids: Collection[int],
     temperature: float = 1.0,
+    constrain: Constrain | None = None,
 ) -> list[Decoded]:
     """Continue every prompt until a stop token or the row's limit.
 
@@ -61,6 +72,8 @@ def sample(
         max_new_tokens: B limits, each at least 1.
         stop_ids: tokens that end a row.
         temperature: 0 is greedy.
+        constrain: changes the logits of every step; log-probabilities are those of the
+            distribution that it leaves.
 
     Raises:
         InvalidOption: an empty prompt, a limit below 1, or not one seed for each prompt.
@@ -68,40 +81,71 @@ def sample(
     if not prompts:
         return []
     _check(prompts, seeds, max_new_tokens=max_new_tokens, temperature=temperature)
-    device = model.device
-    continuations = _Continuations(max_new_tokens, stop_ids, device)
+    continuations = _Continuations(max_new_tokens, stop_ids, model.device)
     longest = continuations.longest
     numbers = uniforms(seeds if seeds is not None else [0] * len(prompts), longest)
-    draws = torch.as_tensor(numbers, device=device)
+    draws = torch.as_tensor(numbers, device=model.device)
+
+    def next_tokens(
+        rows: torch.Tensor, step: int, logits: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if constrain is not None:
+            logits = constrain(rows, continuations.tokens(rows, step), logits)
+        return sample_tokens(logits, draws[rows, step], temperature)
+
     with torch.inference_mode():
-        ids, attention_mask = left_padded(prompts, device=device)
-        width, position_ids = ids.shape[1], positions(attention_mask)
-        attention_mask = torch.nn.functional.pad(attention_mask, (0, longest), value=1)
-        rows = torch.arange(len(prompts), device=device)
-        cache = DynamicCache()
-        for step in range(longest):
-            output: Any = model(
-                input_ids=ids,
-                attention_mask=attention_mask[:, : width + step],
-                position_ids=position_ids,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            chosen, logprobs = sample_tokens(
-                output.logits[:, -1], draws[rows, step], temperature
-            )
-            unfinished = continuations.add(rows, step, chosen, logprobs)
-            if len(unfinished) == 0:
-                break
-            position_ids = position_ids[:, -1:].clone()
-            position_ids[unfinished] += 1  # an ended row stays within the context
-            if len(unfinished) <= _COMPACT_BELOW * len(rows):
-                cache.batch_select_indices(unfinished)
-                rows, attention_mask = rows[unfinished], attention_mask[unfinished]
-                position_ids, chosen = position_ids[unfinished], chosen[unfinished]
-            ids = chosen[:, None]
+        read = prefill(model, prompts, room=longest)
+        padded = len(set(map(len, prompts))) > 1
+        _continue(model, read, continuations, next_tokens, padded=padded)
     return continuations.decoded()
+
+
+def _continue(
+    model: PreTrainedModel,
+    read: Prefilled,
+    continuations: "_Continuations",
+    next_tokens: Callable[[torch.Tensor, int, torch.Tensor], Any],
+    *,
+    padded: bool,
+) -> None:
+    """Add tokens to prompts that were read, until all rows have ended.
+
+    Args:
+        model: a causal LM.
+        read: the prompts; its cache is changed.
+        continuations: get the tokens.
+        next_tokens: tokens and log-probabilities of (rows, step, logits).
+        padded: whether there is padding; without a mask attention need not look for it.
+    """
+    cache, logits, mask, position_ids = read
+    longest, width, device = continuations.longest, mask.shape[1], mask.device
+    mask = torch.nn.functional.pad(mask, (0, longest), value=1)
+    rows = torch.arange(len(logits), device=device)
+    steps_between_checks = _STEPS_BETWEEN_CHECKS.get(device.type, 8)
+    for step in range(longest):
+        chosen, logprobs = next_tokens(rows, step, logits)
+        unfinished = continuations.add(rows, step, chosen, logprobs)
+        if step + 1 == longest:
+            break
+        # Those of an ended row stay, so that none leaves the context.
+        position_ids = position_ids + unfinished[:, None]
+        if (step + 1) % steps_between_checks == 0:
+            going_on = torch.nonzero(unfinished)[:, 0]
+            if len(going_on) == 0:
+                break
+            if len(going_on) <= _COMPACT_BELOW * len(rows):
+                cache.batch_select_indices(going_on)
+                rows, mask = rows[going_on], mask[going_on]
+                position_ids, chosen = position_ids[going_on], chosen[going_on]
+        output: Any = model(
+            input_ids=chosen[:, None],
+            attention_mask=mask[:, : width + step + 1] if padded else None,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits = output.logits[:, -1]
 
 
 class _Continuations:
@@ -128,9 +172,10 @@ class _Continuations:
     def add(
         self, rows: torch.Tensor, step: int, chosen: torch.Tensor, logprobs: torch.Tensor
     ) -> torch.Tensor:
-        """Add a token of each row; return the places of the unfinished rows.
+        """Add a token of each row; return which rows are unfinished, [b].
 
-        Tokens of a row that stays in the batch after its end are dropped.
+        Tokens of a row that stays in the batch after its end are dropped. Nothing here waits
+        for the device.
 
         Args:
             rows: [b] which rows.
@@ -140,12 +185,17 @@ class _Continuations:
         """
         self._tokens[rows, step] = chosen
         self._logprobs[rows, step] = logprobs
-        unfinished = self._lengths[rows] == 0
+        lengths = self._lengths[rows]
+        unfinished = lengths == 0
         stops = torch.isin(chosen, self._stops)
         done = unfinished & (stops | (self._limits[rows] == step + 1))
-        self._lengths[rows[done]] = step + 1
-        self._stopped[rows[done & stops]] = True
-        return torch.nonzero(unfinished & ~done)[:, 0]
+        self._lengths[rows] = torch.where(done, step + 1, lengths)
+        self._stopped[rows] = self._stopped[rows] | (done & stops)
+        return unfinished & ~done
+
+    def tokens(self, rows: torch.Tensor, step: int) -> torch.Tensor:
+        """Return the first tokens of some rows, [b, step]."""
+        return self._tokens[rows, :step]
 
     def decoded(self) -> list[Decoded]:
         """Return every row, up to its end."""
@@ -185,46 +235,6 @@ def sample_tokens(
     return chosen, probabilities.gather(1, chosen[:, None])[:, 0].log()
 
 
-def left_padded(
-    sequences: Sequence[Sequence[int]], *, device: torch.device | str = "cpu"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and attention mask, [B, T] each, with the padding (0) on the left."""
-    width = max(map(len, sequences))
-    ids = np.zeros((len(sequences), width), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, width - len(sequence) :] = sequence
-        mask[row, width - len(sequence) :] = 1
-    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
-
-
-def right_padded(
-    sequences: Sequence[Sequence[int]],
-    *,
-    pad_token_id: int = 0,
-    device: torch.device | str = "cpu",
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and attention mask, [B, T] each, with the padding on the right."""
-    width = max(map(len, sequences))
-    ids = np.full((len(sequences), width), pad_token_id, dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = sequence
-        mask[row, : len(sequence)] = 1
-    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
-
-
-def positions(attention_mask: torch.Tensor) -> torch.Tensor:
-    """Return position ids, [B, T]: 0 at the first token of each row.
-
-    Models with absolute positions (GPT-2) count the padding on the left otherwise.
-
-    Args:
-        attention_mask: [B, T] 1 or True where there is a token.
-    """
-    return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
-
-
 def require_kv_cache(model: PreTrainedModel, *, name: str) -> None:
     """Refuse an architecture that keeps something else than keys and values of past tokens.
 
@@ -237,19 +247,13 @@ def require_kv_cache(model: PreTrainedModel, *, name: str) -> None:
     """
     layers = {str(kind) for kind in getattr(model.config, "layer_types", None) or ()}
     recurrent = any(word in layer for layer in layers for word in _RECURRENT_LAYERS)
-    takes = _forward_parameters(type(model))
+    takes = forward_parameters(type(model))
     if recurrent or model._is_stateful or "past_key_values" not in takes:
         raise InvalidOption(
             f"{name} is a {type(model).__name__}, which keeps a state instead of keys and "
             "values of past tokens: a batch of prompts of several lengths cannot be continued "
             "with it; take a transformer with a KV cache"
         )
-
-
-def _forward_parameters(model: type[PreTrainedModel]) -> set[str]:
-    """Return what `forward` takes; a subclass may hand keywords on to the original."""
-    forwards = [vars(kind)["forward"] for kind in model.__mro__ if "forward" in vars(kind)]
-    return {name for forward in forwards for name in inspect.signature(forward).parameters}
 
 
 def _check(

@@ -6,9 +6,14 @@ so that a record never names other weights than those that were used.
 
 vLLM runs in this process (``VLLM_ENABLE_V1_MULTIPROCESSING=0``, so that weights can be
 handed over) beside the model that is trained. Weights go over when the policy's hash has
-changed, and only then; an adapter goes over as its folder, one adapter id for each hash.
+changed, and only then; an adapter goes over as its folder, one adapter id for each hash: the
+base stays where it is. A group's prompt is read once there too, by vLLM's own prefix cache.
 Checked against a stub of vLLM's interface; no figure of it was measured yet. What was
 left out: several GPUs for one engine, sleeping, prefix caches shared between policies.
+
+A server such as ``transformers serve`` is no engine: it gives no log-probabilities, its seed
+is one for all requests under way, and the weights are its own. It holds a seat as an
+`endpoint`.
 """
 
 import os
@@ -36,6 +41,9 @@ AdapterFolder = Callable[[str], str]
 
 _SEEDS = 1 << 63
 """vLLM takes seeds below this."""
+
+_MAX_FOLDERS = 4
+"""Of adapters on the disk."""
 
 
 class Ask(NamedTuple):
@@ -187,7 +195,10 @@ class VllmGenerator:
 
 
 class AdapterFolders:
-    """Folders of an adapter at each of its hashes, deleted with this object.
+    """Folders of an adapter at its newest hashes, deleted with this object.
+
+    A run asks for a new one with every update; an engine reads a folder when it first
+    speaks for its hash, so that older ones only take room on the disk.
 
     Args:
         adapter: as it is now; saved when it is asked for.
@@ -196,6 +207,7 @@ class AdapterFolders:
     def __init__(self, adapter: Adapter) -> None:
         self._adapter = adapter
         self._root = Path(tempfile.mkdtemp(prefix="superalign-adapters-"))
+        self._newest: list[Path] = []
         weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
 
     def __call__(self, policy: str) -> str:
@@ -203,6 +215,9 @@ class AdapterFolders:
         folder = self._root / policy
         if not folder.is_dir():
             self._adapter.save(folder)
+        self._newest = [*[old for old in self._newest if old != folder], folder]
+        while len(self._newest) > _MAX_FOLDERS:
+            shutil.rmtree(self._newest.pop(0), ignore_errors=True)
         return str(folder)
 
 

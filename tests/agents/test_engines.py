@@ -165,3 +165,15 @@ def test_an_adapter_is_written_once_for_each_hash() -> None:
     assert Worn.saved == ["a", "b"]
     assert folders[0] == folders[2] != folders[1]
     assert all(Path(folder).is_dir() for folder in folders)
+
+
+def test_adapters_that_nobody_speaks_for_any_more_leave_the_disk() -> None:
+    class Worn:
+        def save(self, folder: Path) -> None:
+            folder.mkdir(parents=True)
+
+    shelf = AdapterFolders(Worn())  # type: ignore[arg-type] # what it uses of an adapter
+    folders = [Path(shelf(str(policy))) for policy in range(9)]
+    assert len(list(folders[0].parent.iterdir())) < 9
+    assert folders[-1].is_dir() and not folders[0].exists()
+    assert Path(shelf("0")).is_dir()  # written again for whoever returns to it

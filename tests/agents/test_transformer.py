@@ -11,8 +11,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from superalign_agents.batching import left_padded, positions
 from superalign_agents.checkpoints import weights_hash
-from superalign_agents.decoding import left_padded, positions, sample, sample_tokens
+from superalign_agents.decoding import sample, sample_tokens
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.seeding import uniforms
@@ -202,6 +203,40 @@ def test_rows_that_have_ended_neither_change_others_nor_say_more(
         assert said.token_ids == alone.token_ids
         assert said.finish == alone.finish
         assert 1 not in said.token_ids[:-1]
+
+
+def test_a_constraint_sees_the_tokens_so_far_and_log_probs_are_of_what_it_leaves(
+    model: LlamaForCausalLM,
+) -> None:
+    seen: list[tuple[list[int], list[list[int]]]] = []
+
+    def at_most_two(
+        rows: torch.Tensor, tokens: torch.Tensor, logits: torch.Tensor
+    ) -> torch.Tensor:
+        """Permit two tokens, which depend on the row, and the end after three of them."""
+        seen.append((rows.tolist(), tokens.tolist()))
+        mask = torch.full_like(logits, float("-inf"))
+        for place, row in enumerate(rows.tolist()):
+            for token in [1] if tokens.shape[1] == 3 + row % 2 else [4 + row, 5 + row]:
+                mask[place, token] = 0.0
+        return logits + mask
+
+    said = sample(
+        model,
+        [[2, 3], [2], [2, 3, 4]],
+        [7, 8, 9],
+        max_new_tokens=[6, 6, 6],
+        stop_ids={1},
+        constrain=at_most_two,
+    )
+    for row, one in enumerate(said):
+        assert set(one.token_ids[:-1]) <= {4 + row, 5 + row}
+        assert len(one.token_ids) == 4 + row % 2 and one.token_ids[-1] == 1
+        assert one.logprobs[-1] == 0.0  # nothing else was permitted
+        assert all(-10 < logprob < 0 for logprob in one.logprobs[:-1])
+    assert all(len(row) == step for step, (_, rows) in enumerate(seen) for row in rows)
+    at_last = dict(zip(*seen[3], strict=True))
+    assert all(at_last[row] == list(said[row].token_ids[:3]) for row in at_last)
 
 
 def test_a_row_that_fills_the_context_may_end_among_rows_that_go_on() -> None:

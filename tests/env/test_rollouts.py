@@ -1,6 +1,7 @@
 """Many episodes at once: the same words as one by one, and no lost episode."""
 
 import asyncio
+import itertools
 import threading
 from concurrent.futures import Future
 
@@ -170,6 +171,16 @@ def test_an_agent_is_asked_once_for_all_games_and_seats(relay, by_seed):
     agent = by_seed()
     Rollouts(scenario, everywhere(scenario, agent), live=10).run(10)
     assert agent.batches == [10, 20]
+
+
+def test_equal_references_are_one_agent_and_others_are_not(relay):
+    scenario = relay(rounds=1)
+    said = dict(zip(scenario.seats, ["no", "no", "yes", "no"], strict=False))
+    references = {seat: {"id": "fixed", "text": text} for seat, text in said.items()}
+    agents = Rollouts(scenario, references).agents
+    assert len({id(agent) for agent in agents.values()}) == 2
+    for one, other in itertools.combinations(scenario.seats, 2):
+        assert (agents[one] is agents[other]) == (said[one] == said[other])
 
 
 def test_the_slot_of_an_ended_episode_is_filled_at_once(relay, by_seed):

@@ -49,8 +49,16 @@ NAMES = {
         },
     ),
     "decode": (
-        ["--cases", "70", "--repeats", "1", "--rungs", "micro/0"],
-        {"batch_share", "batch_share_attacked", "decode_ratio", "decode_ratio_micro_0"},
+        ["--cases", "70", "--repeats", "1", "--models", "micro/0,no-such-model"],
+        {
+            "batch_share",
+            "batch_share_attacked",
+            "decode_ratio",
+            "decode_ratio_micro_0",
+            "game_ratio_micro_0",
+            "group_ratio",
+            "group_ratio_micro_0",
+        },
     ),
     "engine_speed": (
         ["--episodes", "20", "--repeats", "1"],
@@ -61,18 +69,26 @@ NAMES = {
         },
     ),
     "gpu": (
-        ["--shapes", "tiny"],
+        ["--smoke"],
         {
             f"{name}_tiny"
             for name in (
                 "rollout_tokens_per_s",
+                "group_tokens_per_s",
+                "generate_tokens_per_s",
                 "rollout_over_generate",
+                "group_over_generate",
                 "rollout_share_of_bandwidth",
+                "rollout_peak_gib",
+                "vllm_tokens_per_s",
+                "vllm_group_tokens_per_s",
+                "compiled_tokens_per_s",
+                "static_generate_tokens_per_s",
                 "grpo_tokens_per_s",
                 "grpo_share_of_matrix_limit",
                 "ppo_tokens_per_s",
                 "ppo_share_of_matrix_limit",
-                "peak_gib",
+                "update_peak_gib",
                 "three_whole_policies_peak_gib",
                 "three_lora_policies_peak_gib",
             )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from superalign_agents.decoding import positions, sample
+from superalign_agents.batching import positions
+from superalign_agents.decoding import sample
 from superalign_env.envs import make_scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix

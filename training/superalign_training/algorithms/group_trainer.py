@@ -16,7 +16,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from superalign_agents.decoding import positions
+from superalign_agents.batching import positions
 from superalign_training.algorithms.advantages import (
     by_turn,
     importance_weighted,

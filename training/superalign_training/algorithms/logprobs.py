@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from superalign_agents.decoding import positions
+from superalign_agents.batching import positions
 from superalign_env.errors import InvalidOption
 from superalign_training.algorithms.algorithm import RefPolicy
 from superalign_training.algorithms.losses import entropy

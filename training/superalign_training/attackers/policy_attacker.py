@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import DynamicCache
 
-from superalign_agents.decoding import left_padded, positions, sample_tokens
+from superalign_agents.batching import left_padded, positions
+from superalign_agents.decoding import sample_tokens
 from superalign_env.seeding import label, mix, uniforms
 from superalign_env.types import View
 from superalign_training.attackers.red_teaming import QueryOutcome

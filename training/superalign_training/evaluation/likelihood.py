@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from superalign_agents.decoding import left_padded, positions
+from superalign_agents.batching import left_padded, positions
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.protocols import Agent

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from superalign_agents.decoding import declared_ends, positions, sample
+from superalign_agents.batching import positions
+from superalign_agents.decoding import declared_ends, sample
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidVerdict
 from superalign_env.measures.intervals import share

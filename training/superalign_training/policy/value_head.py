@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from superalign_agents.decoding import positions
+from superalign_agents.batching import positions
 from superalign_env.errors import InvalidOption
 
 

@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 from transformers import PreTrainedModel
 
-from superalign_agents.decoding import positions
+from superalign_agents.batching import positions
 from superalign_env.errors import InvalidOption
 
 Sb3Algorithm = Literal["ppo", "dqn", "a2c"]
