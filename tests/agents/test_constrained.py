@@ -220,7 +220,7 @@ def test_options_are_recorded_where_they_differ_and_make_the_agent_again(tmp_pat
         {"engine": object(), "top_p": 0.5},
         {"engine": object(), "constrained": "always"},
     ],
-    ids=str,
+    ids=lambda options: "-".join(map(str, options)),
 )
 def test_senseless_options_are_refused(options):
     with pytest.raises(
