@@ -129,7 +129,9 @@ def test_a_model_that_was_fetched_is_an_agent_by_its_name(
     require_known("smollm2")
     agent: Any = make_agent("smollm2")
     assert agent.reference == "smollm2"
-    assert agent.max_context == families()["smollm2"]["135M-Instruct"].context
+    assert (agent.max_context, agent.temperature) == (2048, 0.7)
+    cold: Any = make_agent({"id": "smollm2", "temperature": 0})
+    assert cold.temperature == 0, "what the user says wins"
     stamp = (folder / "model.safetensors").stat().st_mtime_ns
     assert fetch.fetch("smollm2") == folder, "what is here is not brought again"
     assert (folder / "model.safetensors").stat().st_mtime_ns == stamp

@@ -183,6 +183,8 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rank, alpha and targets of a first adapter."""
     learning_rate: dict[str, float]
     """First learning rates: ``lora`` and ``whole``."""
+    temperature: float = 1.0
+    """Of sampling. Small models lose the thread at 1, where rare words add up."""
     wheel: Wheel | None = None
     """Where the model comes from when not from the hub."""
 
@@ -219,7 +221,11 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def options(self, device: str) -> dict[str, Any]:
         """Return what a `TransformerAgent` on a device is made with."""
-        options: dict[str, Any] = {"template": self.template, "max_context": self.context}
+        options: dict[str, Any] = {
+            "template": self.template,
+            "max_context": self.context,
+            "temperature": self.temperature,
+        }
         return options if device == "cpu" else {**options, "dtype": self.dtype}
 
 
