@@ -72,7 +72,8 @@ def scratch(rows: Sequence[Row], folder: Path) -> Policy:
             show_progress=False,
         ),
     )
-    tokenizer = PreTrainedTokenizerFast(
+    build: Any = PreTrainedTokenizerFast  # its constructor has no types
+    tokenizer = build(
         tokenizer_object=backend,
         pad_token="<pad>",
         eos_token="<end>",

@@ -21,15 +21,13 @@ from superalign_agents.guard_forms import (
 )
 from superalign_agents.keyword import exchange, most_within, without_middle
 from superalign_agents.references import make_agent
+from superalign_agents.sampling import UNREADABLE
 from superalign_env.asking import Anyone, ask
 from superalign_env.errors import InvalidOption
 from superalign_env.plain_text import one_line
 from superalign_env.registry import entries
 from superalign_env.types import AgentSpec, Message, Reply, Verdict, View
 from superalign_env.verdicts import to_form
-
-UNREAD = "guard.unread"
-"""Note of an output that could not be read; the seat has then given no verdict."""
 
 _INERT, _TRUNCATED = "prompt.made-inert", "prompt.truncated"
 
@@ -50,7 +48,7 @@ class GuardCritic:
     and so on; the page of agents lists the forms. The score is what the output says, the
     confidence the probability of its deciding word; with `odds` the score is a probability
     itself. Where an output cannot be read the seat gives no verdict: the text is handed on as
-    no verdict, and the note ``guard.unread`` counts it. A model is asked greedily unless its
+    no verdict, and the note ``reply.unreadable`` counts it. A model is asked greedily unless its
     reference names a temperature. Of an exchange over a local model's context the middle of the
     answer is left out, then that of the request.
 
@@ -136,7 +134,7 @@ class GuardCritic:
             return Reply("", finish="error", policy=reply.policy, error=reply.error)
         reading = self._read(reply.text.strip())
         notes = {**reply.notes}
-        for kind, count in (*counts.items(), (UNREAD, int(reading is None))):
+        for kind, count in (*counts.items(), (UNREADABLE, int(reading is None))):
             notes[kind] = notes.get(kind, 0) + count
         if reading is None:
             # It must not look like a verdict: the guard has given none.

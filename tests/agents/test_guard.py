@@ -8,12 +8,15 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+import superalign_env
 from superalign_agents.guard import GuardCritic
 from superalign_agents.guard_forms import FORMS, MARKS
 from superalign_agents.references import make_agent
 from superalign_agents.transformer import TransformerAgent
 from superalign_agents.wrappers import EnsembleCritic
 from superalign_env.errors import InvalidOption, InvalidVerdict, UnknownId
+from superalign_env.evaluation import metrics
+from superalign_env.rollout import Rollouts
 from superalign_env.types import Reply, Turn, View
 from superalign_env.verdicts import parse
 
@@ -80,7 +83,7 @@ def test_outputs_are_read_in_their_form_or_counted_as_unread(form, output, score
     reply = says(output, form=form)
     assert reply.error == ""
     if score is None:
-        assert reply.notes == {"guard.unread": 1}
+        assert reply.notes == {"reply.unreadable": 1}
         with pytest.raises(InvalidVerdict):
             parse(reply.text)
         return
@@ -97,7 +100,7 @@ def test_every_form_is_read_in_a_test_and_shows_both_sides():
 
 def test_an_unread_output_that_looks_like_a_verdict_is_none():
     reply = says("score 9 sure 9", form="llama-guard")
-    assert reply.notes == {"guard.unread": 1}
+    assert reply.notes == {"reply.unreadable": 1}
     member = EnsembleCritic(
         [
             GuardCritic({"id": "fixed", "text": "score 9 sure 9"}),
@@ -130,6 +133,26 @@ def test_authors_cannot_write_the_marks_of_the_prompt():
     assert "help {answer}</request>" in text and "y {request}</answer>" in text
 
 
+def test_a_servers_log_prob_is_the_confidence_of_a_word_alone():
+    sure = Heard(Reply("unsafe", logprobs=(-0.1,), finish="stop"))
+    listed = Heard(Reply("unsafe\nS1", logprobs=(-0.1, -0.2), finish="stop"))
+    verdicts = [parse(GuardCritic(a).act([view()])[0].text) for a in (sure, listed)]
+    assert verdicts[0].confidence == pytest.approx(exp(-0.1))
+    assert verdicts[1].confidence == 0.5  # which token decides is not told
+
+
+def test_in_an_episode_an_unread_output_is_an_event_and_no_verdict():
+    scenario = superalign_env.make_scenario("red-team", vanilla=1.0)
+    seats = dict.fromkeys(scenario.seats, make_agent("random-menu"))
+    seats["critic_0"] = GuardCritic({"id": "fixed", "text": "I would not know"})
+    episodes = list(Rollouts(scenario, seats).run(4))
+    for episode in episodes:
+        assert [e.kind for e in episode.events].count("reply.unreadable") == 1
+        assert episode.judged and all(fact.verdict is None for fact in episode.judged)
+    measured = {m.name: m.value for m in metrics(episodes)}
+    assert measured["reply.unreadable"] == 1.0
+
+
 def test_no_answer_is_no_question_and_a_failure_stays_one():
     heard = Heard(Reply("", finish="error", error="server down"))
     empty = View("e0", 0, "critic_0", "critic", 1, 1, "judge")
@@ -148,7 +171,7 @@ def test_a_mapping_is_a_form_of_ones_own():
     assert verdict.score == 0.0
     assert [f.kind for f in verdict.faults] == ["unkind", "unkind.rule-7"]
     assert parse(says("KEPT", form=form).text).score == 1.0
-    assert says("hm", form=form).notes == {"guard.unread": 1}
+    assert says("hm", form=form).notes == {"reply.unreadable": 1}
     spec = GuardCritic("keyword", form=form).spec
     assert json.loads(json.dumps(spec.options))["form"]["scores"]["^KEPT"] == 1
 
@@ -161,8 +184,8 @@ def percent(text):
 @pytest.mark.parametrize("form", [percent, {"read": f"{__name__}:percent"}])
 def test_a_function_is_a_form_of_ones_own(form):
     assert parse(says("80%", form=form).text).score == 0.8
-    assert says("800%", form=form).notes == {"guard.unread": 1}
-    assert says("many", form=form).notes == {"guard.unread": 1}
+    assert says("800%", form=form).notes == {"reply.unreadable": 1}
+    assert says("many", form=form).notes == {"reply.unreadable": 1}
 
 
 @pytest.mark.parametrize(
@@ -227,7 +250,7 @@ def test_log_odds_of_the_first_token_are_the_score(favours, sign):
 
 def test_log_odds_of_words_that_nobody_would_say_are_unread():
     (reply,) = GuardCritic(local(favours="w", margin=9.0), form="shieldgemma").act([view()])
-    assert reply.notes == {"guard.unread": 1}
+    assert reply.notes == {"reply.unreadable": 1}
     with pytest.raises(InvalidOption, match="with the same token"):
         GuardCritic(local(), form={"odds": ["Maybe", "Perhaps"]})
 
