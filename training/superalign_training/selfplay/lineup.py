@@ -48,14 +48,11 @@ LEARNER = "learner:"
 def has_weights(reference: AgentReference) -> bool:
     """Whether a reference can name an agent with weights to train.
 
-    It is read, not followed: a rung, a folder and a name on the hub can be trained. Of a
-    folder only the configuration is looked at: a classifier says no words.
+    It is read, not followed: a rung, a folder and a name on the hub can be trained.
     """
     name = reference if isinstance(reference, str) else str(reference.get("id"))
-    if ":" in name and not name.startswith("hf:"):
-        return False  # an object, an endpoint, a class of somebody's
-    if is_classifier(name):
-        return False
+    if (":" in name and not name.startswith("hf:")) or is_classifier(name):
+        return False  # an object, an endpoint, a class of somebody's, a critic
     return name == "transformer" or name not in registry.entries("agent")
 
 
