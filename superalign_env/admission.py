@@ -50,6 +50,7 @@ MAX_FAULTS = 64
 
 _MOST_ID = (1 << 31) - 1
 _MOST_LAYOUTS = 8192
+_LEAST, _MOST = -3e38, 0.01  # log-probs: what 32 bits hold, and 0 with what rounding adds
 _HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
 _EMPTY, _STOP = "", "stop"
@@ -174,8 +175,8 @@ def admitted(reply: object, limit: int, *, refused: str = "") -> tuple[Reply, st
         raise InvalidUtterance(f"{refused}: {objection(original, limit)}")
     calls = calls_within_limits(proper.tool_calls, reasons)
     proper = replace(proper, thought=_thought(proper.thought, reasons), tool_calls=calls)
-    if not all([isfinite(number) for number in proper.logprobs]):
-        reasons.append("logprobs are not finite")
+    if not all([_LEAST <= number <= _MOST for number in proper.logprobs]):
+        reasons.append("logprobs are not finite numbers up to 0")
         proper = replace(proper, prompt_ids=(), token_ids=(), logprobs=())
     return proper, "; ".join(reasons)
 
@@ -209,6 +210,7 @@ def _are_numbers(prompt_ids: object, token_ids: object, logprobs: object) -> boo
     return (
         raw[_HIGHEST].isascii()  # without the first bit an id has 31 bits
         and isfinite(sum(logprobs))  # a sum that is finite is one of finite numbers
+        and (not numbers or (min(logprobs) >= _LEAST and max(logprobs) <= _MOST))
         and numbers <= MAX_TOKENS
     )
 
