@@ -53,10 +53,8 @@ _MOST_LAYOUTS = 8192
 _LEAST, _MOST = -3e38, 0.01  # log-probs: what 32 bits hold, and 0 with what rounding adds
 _HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
-_EMPTY, _STOP = "", "stop"
-_NONE: tuple[Any, ...] = ()
-_ONLY_INT = frozenset({int}).issuperset
-_ONLY_FLOAT = frozenset({float}).issuperset
+_EMPTY, _STOP, _NONE = "", "stop", ()
+_ONLY_INT, _ONLY_FLOAT = frozenset({int}).issuperset, frozenset({float}).issuperset
 _INTERRUPTS = (KeyboardInterrupt, GeneratorExit)
 
 
@@ -203,10 +201,10 @@ def _are_numbers(prompt_ids: object, token_ids: object, logprobs: object) -> boo
     whole = _ONLY_INT(map(type, prompt_ids)) and _ONLY_INT(map(type, token_ids))
     if not (whole and _ONLY_FLOAT(map(type, logprobs))):
         return False
-    ids, numbers = len(token_ids), len(logprobs)
-    if numbers != ids and numbers and ids:
+    numbers = len(logprobs)
+    if numbers not in {0, len(token_ids) or numbers}:
         return False
-    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[ids](*token_ids)
+    raw = _pack[len(prompt_ids)](*prompt_ids) + _pack[len(token_ids)](*token_ids)
     return (
         raw[_HIGHEST].isascii()  # without the first bit an id has 31 bits
         and isfinite(sum(logprobs))  # a sum that is finite is one of finite numbers

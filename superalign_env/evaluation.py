@@ -7,6 +7,7 @@ are shared, and what is left is the difference between the agents.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from superalign_env.asking import TIMEOUT
@@ -16,7 +17,6 @@ from superalign_env.measures import (
     Estimate,
     brier,
     calibration_error,
-    difference,
     distinct_n,
     distinct_share,
     mean,
@@ -26,8 +26,9 @@ from superalign_env.protocols import EpisodeSink, Scenario
 from superalign_env.rewards import totals
 from superalign_env.rollout import Rollouts
 from superalign_env.seating import AgentLike
+from superalign_env.seeding import generator, label, mix, whole_seed
 from superalign_env.store import declare, kind_of
-from superalign_env.types import Episode, Metric, Role, Seat, role_of
+from superalign_env.types import Episode, Metric, Role, Seat, Task, role_of
 
 LEAST = 10
 """Fewer observations than this have no interval: it would span all that is possible."""
@@ -36,6 +37,12 @@ declare("episodes.failed", "Failed episodes", unit="share", better="lower")
 declare("pay", "Pay of an episode")
 declare("prompt.truncated", "Prompts cut to the context", unit="share", better="lower")
 declare("prompt.made-inert", "Prompts with control text, made inert", unit="share")
+declare("reply.constrained", "Replies decoded under a form", unit="share")
+declare("reply.unconstrained", "Replies whose form cannot be compiled", unit="share")
+declare("reply.truncated-sampling", "Replies by top_p, top_k or min_p", unit="share")
+declare(
+    "reply.unreadable", "Replies not of the form asked for", unit="share", better="lower"
+)
 declare("prompt.system-folded", "Prompts without a system role", unit="share")
 declare("verdicts.brier", "Verdicts: Brier score (0 is best)", better="lower")
 declare(
@@ -79,15 +86,44 @@ def evaluate(
         timeout: see `superalign_env.rollout.Rollouts`.
         sinks: get the episodes.
     """
-    rollouts = Rollouts(scenario, agents, run=run, live=live, timeout=timeout, sinks=sinks)
+    tasks = cases_of(scenario, n_cases, run)
+    rollouts = Rollouts(
+        scenario, agents, run=run, live=live, timeout=timeout, sinks=sinks, tasks=tasks
+    )
     episodes = rollouts.run(n_cases)
-    return EvaluationResult(episodes, metrics(episodes))
+    return EvaluationResult(episodes, metrics(episodes, by_task=tasks is not None))
 
 
-def metrics(episodes: Sequence[Episode]) -> list[Metric]:
+def cases_of(scenario: Scenario[Any], n_cases: int, run: int) -> list[Task] | None:
+    """Return the tasks of the cases where the source can list them all; else None.
+
+    Each is asked once before any is asked again, in an order that the run decides.
+
+    Args:
+        scenario: its source lists the tasks of a split by ``tasks(split)``, as rows do.
+        n_cases: how many cases.
+        run: seed of the cases.
+    """
+    tasks_of = getattr(scenario.source, "tasks", None)
+    split = scenario.options.get("split")
+    listed = tuple(tasks_of(split)) if tasks_of is not None and split is not None else ()
+    if not listed:
+        return None
+    rng = generator(mix(whole_seed(run), label("cases")))
+    rounds = -(-n_cases // len(listed))
+    order = [int(i) for _ in range(rounds) for i in rng.permutation(len(listed))]
+    return [listed[i] for i in order[:n_cases]]
+
+
+def metrics(episodes: Sequence[Episode], *, by_task: bool = False) -> list[Metric]:
     """Return metrics of episodes: failures, grades, pay, prompts, verdicts, diversity.
 
     Every axis of the truth stands for itself; nothing is summed over axes.
+
+    Args:
+        episodes: of any cases.
+        by_task: whether intervals of grades and pay are clustered by task: cases of one
+            task count as one observation, their mean.
 
     Raises:
         InvalidOption: no episodes.
@@ -96,8 +132,8 @@ def metrics(episodes: Sequence[Episode]) -> list[Metric]:
         raise InvalidOption("no episodes, nothing to measure")
     failed = sum([episode.failed for episode in episodes])
     measured = [Metric("episodes.failed", *_bounded(share(failed, len(episodes))))]
-    measured += _grades(episodes)
-    measured += _pay(episodes)
+    measured += _grades(episodes, by_task)
+    measured += _pay(episodes, by_task)
     measured += _prompts(episodes)
     measured += _verdicts(episodes)
     measured += _diversity(episodes)
@@ -117,6 +153,7 @@ def paired(
     of: Score,
     *,
     span: float = inf,
+    by_task: bool = False,
 ) -> Metric:
     """Return the paired difference of a score between two sets of agents on the same cases.
 
@@ -126,22 +163,24 @@ def paired(
         theirs: episodes of the other, over the same cases.
         of: the score; cases in which either has none are left out.
         span: largest difference that there can be, 1 for shares and grades.
+        by_task: whether the differences of one task count as one, their mean.
 
     Raises:
         InvalidOption: no case has a score on both sides.
     """
     partners = {(e.key.case, e.key.member): e for e in theirs}
-    pairs = []
+    differences: dict[str, list[float]] = {}
     for episode in ours:
         partner = partners.get((episode.key.case, episode.key.member))
         scores = (of(episode), of(partner)) if partner is not None else (None, None)
         if scores[0] is not None and scores[1] is not None:
-            pairs.append((scores[0], scores[1]))
-    if not pairs:
+            cluster = episode.task.id if by_task else str(len(differences))
+            differences.setdefault(cluster, []).append(scores[0] - scores[1])
+    if not differences:
         raise InvalidOption(
             f"no case has a {name} on both sides; play the same run and cases"
         )
-    estimate = difference([a for a, _ in pairs], [b for _, b in pairs])
+    estimate = mean(_means(differences))
     return Metric(name, *_bounded(estimate, -span, span))
 
 
@@ -164,35 +203,43 @@ def grade_of(axis: str, name: str = "") -> Score:
     return score
 
 
-def _grades(episodes: Iterable[Episode]) -> list[Metric]:
+def _grades(episodes: Iterable[Episode], by_task: bool) -> list[Metric]:
     """Measure the last answer of each episode on every axis."""
-    values: dict[tuple[str, str], list[float]] = {}
-    for episode in episodes:
+    values: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for number, episode in enumerate(episodes):
+        cluster = episode.task.id if by_task else str(number)
         latest = {(grade.axis, grade.name): grade.value for grade in episode.grades}
         for place, value in latest.items():
             if not applies(*place):  # always 1, whatever was answered
                 continue
-            values.setdefault(place, []).append(value)
+            values.setdefault(place, {}).setdefault(cluster, []).append(value)
     for axis, _ in values:
         declare(f"grade.{axis}", f"No fault in {axis}", unit="share", better="higher")
     return [
-        Metric(f"grade.{axis}", *_estimate(values[axis, name]), tags={"name": name})
+        Metric(f"grade.{axis}", *_estimate(_means(values[axis, name])), tags={"name": name})
         for axis, name in sorted(values)
     ]
 
 
-def _pay(episodes: Sequence[Episode]) -> list[Metric]:
+def _pay(episodes: Sequence[Episode], by_task: bool) -> list[Metric]:
     """Measure the pay of every seat that something is paid to."""
     weights = episodes[0].weights
-    return [
-        Metric(
-            "pay",
-            *_bounded(mean([pay_of(seat)(e) or 0.0 for e in episodes])),
-            tags={"seat": seat},
-        )
-        for seat in episodes[0].seats
-        if any(weights.get(role_of(seat), {}).values())
-    ]
+    measured = []
+    for seat in episodes[0].seats:
+        if any(weights.get(role_of(seat), {}).values()):
+            paid: dict[str, list[float]] = {}
+            for number, episode in enumerate(episodes):
+                cluster = episode.task.id if by_task else str(number)
+                paid.setdefault(cluster, []).append(pay_of(seat)(episode) or 0.0)
+            measured.append(
+                Metric("pay", *_bounded(mean(_means(paid))), tags={"seat": seat})
+            )
+    return measured
+
+
+def _means(clusters: Mapping[str, Sequence[float]]) -> list[float]:
+    """Return the mean of each cluster; a single number stays as it is."""
+    return [v[0] if len(v) == 1 else fmean(v) for v in clusters.values()]
 
 
 def _prompts(episodes: Iterable[Episode]) -> list[Metric]:

@@ -10,6 +10,7 @@ import numpy as np
 from superalign_env.errors import ProtocolError
 from superalign_env.types import (
     AgentSpec,
+    AnswerReading,
     Brief,
     Episode,
     Gold,
@@ -187,6 +188,22 @@ class TaskSource(Protocol):
 
     def answers(self, task: Task) -> tuple[str, ...]:
         """Return public candidate answers to the task, good and bad alike."""
+        ...
+
+
+class ReadsAnswers(Protocol):
+    """A source that says what a whole answer does, and whether two come to the same.
+
+    Nobody needs the truth for it, so trainers may ask. `superalign_env.final_answers` asks
+    any source.
+    """
+
+    def read_answer(self, task: Task, text: str) -> AnswerReading:
+        """Return whether an answer refuses, complies, does a part of it, or says nothing."""
+        ...
+
+    def same_meaning(self, task: Task, first: str, second: str) -> bool:
+        """Return whether two answers to a task come to the same."""
         ...
 
 

@@ -41,6 +41,10 @@ PLUGINS: "Table" = {
             "superalign_agents.wrappers:PersonaCritic",
             "a chat agent with a persona as its system message",
         ),
+        "questioner": (
+            "superalign_agents.questioner:Questioner",
+            "PAIR- and TAP-like search: a model rewrites, a target is asked, the best go on",
+        ),
         "random-menu": (
             "superalign_agents.scripted:RandomMenu",
             "a random entry of the view's menu",
@@ -58,6 +62,10 @@ PLUGINS: "Table" = {
             "superalign_agents.search:Search",
             "seeded search over the view's menu, guided by what worked before",
         ),
+        "strategies": (
+            "superalign_agents.strategies:Strategies",
+            "an attacker that rewrites the seed by strategy templates of the literature",
+        ),
         "transformer": (
             "superalign_agents.transformer:TransformerAgent",
             "a causal language model on this machine",
@@ -73,6 +81,10 @@ PLUGINS: "Table" = {
         "evaluate": (
             "superalign_agents.play_commands:evaluate",
             "measure agents on held-out cases, beside others if you like",
+        ),
+        "grade": (
+            "superalign_agents.regrading:grade",
+            "have another judge read stored answers",
         ),
         "play": (
             "superalign_agents.play_commands:play",

@@ -32,6 +32,7 @@ from superalign_env.errors import InvalidOption
 from superalign_env.evaluation import (
     LEAST,
     Score,
+    cases_of,
     grade_of,
     metrics,
     paired,
@@ -191,12 +192,16 @@ def evaluate(
     if against:
         others = seat_references(rules, _read_seats(against), seats)
         lineups.append(played(others))
-    differences = compared(*(one.episodes for one in lineups)) if against else []
+    by_task = cases_of(rules, cases, seed) is not None
+    differences = []
+    if against:
+        differences = compared(*(one.episodes for one in lineups), by_task=by_task)
     if as_json:
         print_json(
             {
                 "scenario": rules.id,
                 "options": rules.options,
+                "graded_by": rules.source.id,
                 "lineups": [{"seats": p.seats, "metrics": p.metrics} for p in lineups],
                 "differences": differences,
             }
@@ -231,10 +236,17 @@ def held_out(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
     return {"split": "test", **options} if has_splits else options
 
 
-def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]:
+def compared(
+    ours: Sequence[Episode], theirs: Sequence[Episode], *, by_task: bool = False
+) -> list[Metric]:
     """Return paired differences of grades and pay, ours minus theirs, case by case.
 
     Episodes that failed are left out: an outage is no opinion.
+
+    Args:
+        ours: episodes of the one.
+        theirs: episodes of the other, over the same cases.
+        by_task: whether cases of one task count as one.
     """
     ours, theirs = ([e for e in episodes if not e.failed] for episodes in (ours, theirs))
     if not ours or not theirs:
@@ -252,7 +264,7 @@ def compared(ours: Sequence[Episode], theirs: Sequence[Episode]) -> list[Metric]
     for name, tags, score in scores:
         span = inf if name == "pay" else 1.0
         try:
-            metric = paired(name, ours, theirs, score, span=span)
+            metric = paired(name, ours, theirs, score, span=span, by_task=by_task)
             differences.append(replace(metric, tags=tags))
         except InvalidOption:  # no case in which both have it
             continue
@@ -268,15 +280,17 @@ def _played(
     *,
     progress: bool,
 ) -> PlayedLineup:
+    tasks = cases_of(rules, cases, seed)
     rollouts = Rollouts(
         rules,
         make_lineup(seats),
         run=seed,
+        tasks=tasks,
         timeout=timeout,
         progress=progress and console.is_terminal,
     )
     episodes = rollouts.run(cases)
-    return PlayedLineup(seats, episodes, metrics(episodes))
+    return PlayedLineup(seats, episodes, metrics(episodes, by_task=tasks is not None))
 
 
 def _print_metrics(
@@ -297,6 +311,7 @@ def _print_metrics(
     few = any(metric.n < LEAST for metric in printed_metrics)
     note = f" None is given for fewer than {LEAST} observations (n)." if few else ""
     say("Shares lie between 0 and 1; intervals are of 95 %.{}", note)
+    say("graded by {}", rules.source.id)
 
 
 _HEAD = ("measure", "of", "value", "95 %", "n")

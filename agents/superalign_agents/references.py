@@ -25,6 +25,7 @@ import msgspec
 
 from superalign_agents.ladders import (
     RungReference,
+    fetched_models,
     find_rungs,
     known_presets,
     preset_of,
@@ -86,8 +87,9 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
         return _registered(name, options)
     if rest and all(part.isidentifier() for part in kind.split(".")):
         return _user_agent(name, options)
-    if _holds_model(name):
-        return _transformer(name, name, options)
+    folder = name if _holds_model(name) else fetched_models().get(name)
+    if folder is not None:
+        return _transformer(str(folder), name, options)
     rung = RungReference.parse(name)
     if rung is not None and any(r.family == rung.family for r in find_rungs()):
         return _transformer(str(rung_folder(rung)), name, options)
@@ -111,6 +113,8 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
             f"{reference} names no agent; add its id, as in {{id: micro/3}}"
         )
     if ":" in name or name in registry.entries("agent") or _holds_model(name):
+        return
+    if name in fetched_models():
         return
     rung = RungReference.parse(name)
     if rung is not None and any(known.family == rung.family for known in find_rungs()):
@@ -139,9 +143,9 @@ def _unknown(name: str) -> UnknownId:
 
 
 def known_references() -> list[str]:
-    """Return every registered id, every rung that is here, and every preset."""
+    """Return every registered id, rung that is here, fetched model and preset."""
     rungs = [str(rung) for rung in find_rungs()]
-    return [*registry.entries("agent"), *rungs, *known_presets()]
+    return [*registry.entries("agent"), *rungs, *fetched_models(), *known_presets()]
 
 
 def _registered(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:

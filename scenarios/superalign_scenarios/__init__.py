@@ -44,7 +44,7 @@ PLUGINS: "Table" = {
         ),
         "rows": (
             "superalign_scenarios.row_source:RowSource",
-            "rows of a JSONL or parquet file, gold column hidden",
+            "rows of a CSV, JSON, JSONL or parquet file, gold column hidden",
         ),
     },
     "renderer": {
@@ -53,7 +53,7 @@ PLUGINS: "Table" = {
             "role markers and words, as tiny models were pre-trained",
         ),
         "english": (
-            "superalign_scenarios.rendering:EnglishRenderer",
+            "superalign_scenarios.english_rendering:EnglishRenderer",
             "instructions for chat models",
         ),
     },

@@ -57,12 +57,22 @@ from superalign_env.measures.intervals import (
     two_sided,
 )
 from superalign_env.measures.latent_truth import DawidSkene, dawid_skene, overlapping
+from superalign_env.measures.misclassification import (
+    ArmRates,
+    Confusion,
+    cohen_kappa,
+    confusion,
+    corrected_arms,
+    corrected_rates,
+)
 from superalign_env.measures.robust import interquartile_mean, stratified
 
 __all__ = [
     "GUARD",
+    "ArmRates",
     "Bin",
     "Combined",
+    "Confusion",
     "DawidSkene",
     "Elo",
     "Estimate",
@@ -76,6 +86,10 @@ __all__ = [
     "capa",
     "capa_matrix",
     "census",
+    "cohen_kappa",
+    "confusion",
+    "corrected_arms",
+    "corrected_rates",
     "dawid_skene",
     "difference",
     "disagreement",

@@ -30,6 +30,8 @@ from superalign_env.types.identity import (
     role_of,
 )
 from superalign_env.types.judgement import (
+    AnswerKind,
+    AnswerReading,
     Fault,
     Grade,
     Judged,
@@ -47,6 +49,8 @@ from superalign_env.types.judgement import (
 __all__ = [
     "SPLITS",
     "AgentSpec",
+    "AnswerKind",
+    "AnswerReading",
     "Brief",
     "Ending",
     "Episode",

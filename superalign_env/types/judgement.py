@@ -103,6 +103,19 @@ class Grade(msgspec.Struct, frozen=True, gc=False):
     """Stamped by the Game."""
 
 
+AnswerKind = Literal["refusal", "compliance", "partial", "incoherent"]
+
+
+class AnswerReading(msgspec.Struct, frozen=True, gc=False):
+    """What a reader makes of a whole answer to a request; docs/answers.md defines the kinds."""
+
+    kind: AnswerKind
+    spans: tuple[str, ...] = ()
+    """The words of the answer that decided, verbatim."""
+    reader: str = ""
+    """Who read it, with its version: ``reader-v1``."""
+
+
 SignalKind = Literal[
     "verdict", "label", "answer", "turn", "vote", "preference", "veto", "skip"
 ]

@@ -493,3 +493,16 @@ def test_a_spec_that_raises_is_refused_by_name():
 
     with pytest.raises(superalign_env.errors.InvalidOption, match="spec of Broken"):
         superalign_env.as_agent(Broken())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply("comply"),
+        Reply("grün", finish="stop"),
+        Reply("a b", prompt_ids=(1, 2, 3), token_ids=(4, 5), logprobs=(-0.5, -2.0)),
+        Reply("a", token_ids=(4,), logprobs=(-0.5,), policy="0" * 32, usage=Usage(3, 1)),
+    ],
+)
+def test_a_usual_reply_needs_no_closer_look(reply):
+    assert admission.is_plain(reply, 100)

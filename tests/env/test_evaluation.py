@@ -1,5 +1,7 @@
 """Held-out play: paired cases, and what the truth says."""
 
+import json
+
 import msgspec
 import pytest
 
@@ -152,3 +154,25 @@ def test_what_was_done_to_prompts_is_an_event_and_a_share():
         assert replay(episode, scenario).same
     metric = value(found.metrics, "prompt.truncated", seat="learner_0")
     assert (metric.value, metric.n) == (0.5, 20)
+
+
+def test_finite_tasks_are_asked_once_each_and_count_once(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"{i} plus 0?", "answer": i, "split": "test"} for i in range(12)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    scenario = exam(source={"id": "rows", "path": str(path)})
+    agents = {"learner_0": lambda text: str(len(text) % 2)}
+    once = evaluate(scenario, agents, 12)
+    assert sorted(e.task.prompt for e in once.episodes) == sorted(r["prompt"] for r in rows)
+    assert [e.task for e in evaluate(scenario, agents, 12, run=1).episodes] != [
+        e.task for e in once.episodes
+    ]
+    often = evaluate(scenario, agents, 600)
+    (one,), (many,) = (
+        [m for m in result.metrics if m.name == "grade.competence"]
+        for result in (once, often)
+    )
+    assert (many.n, many.value) == (12, one.value)
+    assert (many.low, many.high) == (one.low, one.high), "no surer by asking again"
+    few = evaluate(scenario, agents, 5)
+    assert len({e.task.id for e in few.episodes}) == 5

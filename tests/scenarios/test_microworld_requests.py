@@ -68,7 +68,10 @@ def test_misses_and_over_refusals_are_told_apart():
     assert {v for v, _ in graded(benign, "comply").values()} == {1}
 
 
-@pytest.mark.parametrize("answer", ["", " ", "perhaps", "complying", "no comply", "Refuse"])
+@pytest.mark.parametrize(
+    "answer",
+    ["", " ", "perhaps", "complying", "help ann", "score 5 sure 2", "ans comply", "Why?"],
+)
 def test_another_answer_conforms_to_nothing_and_harms_nobody(answer):
     values = [value for value, _ in graded(GRAVE.format("help"), answer).values()]
     assert values == [1, 1, 0]

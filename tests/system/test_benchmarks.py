@@ -15,6 +15,19 @@ import superalign_env
 from superalign_env.testing import check_env, check_scenario
 
 NAMES = {
+    "reader": (
+        [],
+        {
+            "answers",
+            "kappa",
+            "accuracy",
+            *(
+                f"{kind}_{figure}"
+                for kind in ("refusal", "compliance", "partial", "incoherent")
+                for figure in ("recall", "precision")
+            ),
+        },
+    ),
     "alterations": (
         [],
         {

@@ -52,8 +52,8 @@ def rows(path):
     return {line["prompt"]: line["split"] for line in lines}
 
 
-def trained(words, folder):
-    done = CliRunner().invoke(build(), [*words[1:], *TINY, f"run_dir={folder}"])
+def trained(words, folder, *more):
+    done = CliRunner().invoke(build(), [*words[1:], *TINY, *more, f"run_dir={folder}"])
     assert done.exit_code == 0, done.exception
     return folder
 
@@ -80,13 +80,18 @@ def test_two_critics_judge_and_the_learner_answers_again(refined):
 def test_rows_of_a_file_are_trained_on_and_measured_by_their_labels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known = rows(tmp_path / "requests.jsonl")
-    folder = trained(commands()[1], tmp_path / "run")
+    folder = trained(commands()[1], tmp_path / "run", "evaluate.cases=60")
     with Run.open(folder, readonly=True) as run:
         asked = [e for e in run.episodes() if e.scenario.startswith("red-team")]
         assert asked and {e.task.prompt for e in asked} <= known.keys()
         assert all(e.task.split == known[e.task.prompt] for e in asked), "as the file says"
         measured = run.metrics.read("refusals.miss", tags={"split": "test", "who": "final"})
         assert measured[0].metric.n > 0, "harmful rows were asked"
+        held_out: dict[tuple[object, ...], list[str]] = {}
+        for e in run.episodes(split="test"):
+            if e.arm == "vanilla":
+                held_out.setdefault((e.key.run, e.key.take), []).append(e.task.id)
+        assert held_out and all(len(set(ids)) == len(ids) for ids in held_out.values())
 
 
 @pytest.mark.parametrize("missing", ["train", "gate", "test"])

@@ -132,6 +132,12 @@ def fetched_root() -> Path:
     return user_cache() / "models"
 
 
+def fetched_models() -> dict[str, Path]:
+    """Return name → folder of every model that was fetched, sorted."""
+    cards = fetched_root().glob("[!.]*/card.json")
+    return {card.parent.name: card.parent for card in sorted(cards)}
+
+
 def search_path() -> tuple[Path, ...]:
     """Return the roots that are searched, first hit wins."""
     return (built_root(), SHIPPED)
@@ -154,6 +160,8 @@ class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the wheel."""
     member: str
     """Path of the GGUF file within the wheel."""
+    gguf_sha256: str
+    """Of the GGUF file."""
     megabytes: int
 
 

@@ -65,6 +65,12 @@ class FlippedGold:
         """Offer what the true source offers."""
         return self._source.answers(task)
 
+    def __getattr__(self, name: str) -> Any:
+        """Read answers, and list tasks, as the true source does: that tells no truth."""
+        if name.startswith("_"):  # while it is unpickled
+            raise AttributeError(name)
+        return getattr(self._source, name)
+
 
 def _flip(value: Any) -> Any:
     if isinstance(value, bool):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 from superalign_agents.archive import normalised
-from superalign_env.final_answers import final_answer
+from superalign_env.final_answers import final_answer, refuses
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Agent
 from superalign_env.seeding import generator
@@ -25,7 +25,6 @@ from superalign_training.oversight.hazards import (
     PLAIN,
     JudgedAnswer,
     hazards_in,
-    is_refusal,
     judged_answers,
 )
 from superalign_training.oversight.labels import combine
@@ -194,7 +193,7 @@ def request_evidence(
     rules = settings.gate
     sandbox = Sandbox(context, settings, "gate")
     episodes = sandbox.asked(learner, rules.request_cases, part="requests")
-    judged = judged_answers(episodes, lambda case: PLAIN, sandbox.role)
+    judged = judged_answers(episodes, lambda case: PLAIN, sandbox.role, sandbox.source)
     score = {answer.episode: answer.score for answer in judged}
     answers = {
         episode.id: answer
@@ -206,7 +205,11 @@ def request_evidence(
     questions = [label_question(name, turn, context.round) for name, turn in turns]
     people = People(context, settings.signals.people)
     signals = people.ask(sandbox.plain, episodes, questions)
-    refused = {name: is_refusal(answer.text) for name, answer in answers.items()}
+    tasks = {episode.id: episode.task for episode in episodes}
+    refused = {
+        name: refuses(sandbox.source, tasks[name], answer.text)
+        for name, answer in answers.items()
+    }
     labelled = [
         Labelled(s.value, score.get(s.episode), refused[s.episode]) for s in signals
     ]
@@ -261,7 +264,7 @@ def deployment_evidence(
     episodes = sandbox.deployed(
         learner, pool, cases, part="deployed", plain=settings.discover.plain_share
     )
-    answers = judged_answers(episodes, pool.chosen, sandbox.role)
+    answers = judged_answers(episodes, pool.chosen, sandbox.role, sandbox.source)
     threshold = settings.discover.score_threshold
     attacked = [a for a in answers if a.asked_by != PLAIN]
     by_attacker = {

@@ -12,7 +12,7 @@ from superalign_agents.references import make_agent
 from superalign_agents.search import Search
 from superalign_env.asking import Anyone
 from superalign_env.measures import share
-from superalign_env.protocols import Agent, Scenario
+from superalign_env.protocols import Agent, Scenario, TaskSource
 from superalign_env.seeding import generator, label, mix
 from superalign_env.store import declare
 from superalign_env.store.events import Hazard
@@ -67,6 +67,7 @@ class Sandbox:
         }
         self.plain = plain_scenario(settings, split, **self._options)
         """Where requests reach the generation as they are."""
+        self.source: TaskSource = self.plain.source
         self.seat = seat_of(self.plain, self.role)
         self.attacker = attacker_of(settings)
         """The role that rewrites requests; empty where nobody does."""

@@ -13,6 +13,7 @@ import msgspec
 
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.asking import TIMEOUT, Anyone, ask
+from superalign_env.final_answers import refuses
 from superalign_env.game import Game
 from superalign_env.measures import Estimate, share
 from superalign_env.seeding import label, mix
@@ -28,7 +29,6 @@ from superalign_training.oversight.alarms import (
     raised,
 )
 from superalign_training.oversight.gate import Decision, Evidence, decide
-from superalign_training.oversight.hazards import is_refusal
 from superalign_training.selfplay.agents import agent_of, lineup_of
 from superalign_training.selfplay.alarm_statistics import act_on, missed_planted, series
 from superalign_training.selfplay.driver import StageContext, StageResult
@@ -101,7 +101,7 @@ def round_statistics(
     )
     return Statistics(
         probe=probe(context, settings, before) if needs_probe else {},
-        labelled=_labelled(context),
+        labelled=_labelled(context, settings),
         missed=missed_planted(context),
         series=series(context, _SERIES),
     )
@@ -220,7 +220,7 @@ def _probe_metrics(context: StageContext, probed: Mapping[Role, Answers]) -> lis
     ]
 
 
-def _labelled(context: StageContext) -> list[Labelled]:
+def _labelled(context: StageContext, settings: Settings) -> list[Labelled]:
     """Return the labelled answers of this round's random slice."""
     random = {
         question.id
@@ -238,6 +238,7 @@ def _labelled(context: StageContext) -> list[Labelled]:
             sorted({label_signal.episode for label_signal in labels})
         )
     }
+    source = stage_scenario(settings, split="train").source
     labelled = []
     for signal in labels:
         episode = episodes[signal.episode]
@@ -245,7 +246,8 @@ def _labelled(context: StageContext) -> list[Labelled]:
         if signal.turn in texts:
             scores = scores_of(episode).get(signal.turn)
             score = mean(scores) if scores else None
-            labelled.append(Labelled(signal.value, score, is_refusal(texts[signal.turn])))
+            refused = refuses(source, episode.task, texts[signal.turn])
+            labelled.append(Labelled(signal.value, score, refused))
     return labelled
 
 

@@ -116,7 +116,7 @@ def _deployed(
             first_case=first,
         )
         search.update(_results(episodes, rules.score_threshold))
-        answers += judged_answers(episodes, field.chosen, sandbox.role)
+        answers += judged_answers(episodes, field.chosen, sandbox.role, sandbox.source)
         hazards = len(hazards_in(answers, rules.score_threshold))
         context.watcher.step(wave + 1, rules.archive_updates, {"hazards": float(hazards)})
     return answers

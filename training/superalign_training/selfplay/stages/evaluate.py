@@ -15,7 +15,7 @@ from superalign_agents.references import make_agent
 from superalign_agents.search import Search
 from superalign_env.asking import Anyone
 from superalign_env.capabilities import baselines_of
-from superalign_env.evaluation import metrics, paired, pay_of
+from superalign_env.evaluation import cases_of, metrics, paired, pay_of
 from superalign_env.measures import Estimate, share
 from superalign_env.protocols import Scenario
 from superalign_env.seeding import generator, label, mix
@@ -132,8 +132,14 @@ class Trial:
         self.plain = plain_scenario(settings, split)
         """Where held-out tasks are played: without attacks, where the scenario knows any."""
         self.capabilities = scenario_capabilities(self.plain)
-        rng = generator(mix(context.run.info.seed, label(f"held-out-{split}")))
-        self._tasks = [self.plain.draw(rng) for _ in range(settings.evaluate.cases)]
+        seed = mix(context.run.info.seed, label(f"held-out-{split}"))
+        cases = settings.evaluate.cases
+        listed = cases_of(self.plain, cases, seed)
+        if listed is None:
+            rng = generator(seed)
+            self._tasks = [self.plain.draw(rng) for _ in range(cases)]
+        else:  # a row that is asked twice says nothing new
+            self._tasks = list({task.id: task for task in listed}.values())
         self._takes: dict[str, int] = {}
 
     def held_out(self, name: str, lineup: Lineup) -> HeldOut:
