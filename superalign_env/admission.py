@@ -48,8 +48,7 @@ MAX_VERDICT = 1 << 16
 MAX_FAULTS = 64
 """Faults of a verdict; a text that claims more is no verdict."""
 
-_MOST_ID = (1 << 31) - 1
-_MOST_LAYOUTS = 8192
+_MOST_ID, _MOST_LAYOUTS = (1 << 31) - 1, 8192
 _LEAST, _MOST = -3e38, 0.01  # log-probs: what 32 bits hold, and 0 with what rounding adds
 _HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
@@ -73,8 +72,7 @@ def failure(reason: object) -> Reply:
 
 def objection(text: object, limit: int) -> str:
     """Return the message about an invalid text; empty for a valid one."""
-    reason = flaw(text, limit)
-    if not reason:
+    if not (reason := flaw(text, limit)):
         return ""
     return (
         f"the text {reason}; say any text without NUL and lone surrogates, "

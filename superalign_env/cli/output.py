@@ -184,7 +184,7 @@ def table(
         numbers: whether all columns but the first hold numbers.
     """
     grid = Table(
-        title=shown(one_line(title)) if title else None,
+        title=Text(one_line(title)) if title else None,
         title_justify="left",
         box=None,
         pad_edge=False,

@@ -76,16 +76,17 @@ def _table(columns: list[list[str]], width: int) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    limit = width - min(_width(columns[0]), _LONGEST_NAME) - 2 * _PADDING
+    needs = [min(_width(columns[0]), _LONGEST_NAME)]
+    limit = max(width - needs[0] - 2 * _PADDING, _NARROWEST)
+    needs += [min(_width(column), limit) for column in columns[1:]]
+    spare = width - sum(needs) - _PADDING * len(needs)
     for place, (head, *_) in enumerate(columns):
-        most = max(limit, _NARROWEST) if place else _LONGEST_NAME
-        needed = min(_width(columns[place]), most)
         table.add_column(
             Text(one_line(head)),
             justify="right" if place else "left",
             overflow="fold",
-            min_width=needed,
-            max_width=needed if place else None,
+            min_width=needs[place],
+            max_width=needs[place] + (0 if place else max(spare, 0)),
         )
     for row in zip(*(cells for _, *cells in columns), strict=True):
         first, *others = map(one_line, row)
