@@ -5,6 +5,7 @@ as control tokens, `chat_template` what a template writes.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -161,7 +162,7 @@ def split_thoughts(
         return Spoken(text, "")
     depth = 1 if opened else 0
     said: list[str] = []
-    thought: list[str] = []
+    thought: deque[str] = deque()
     place = 0
     for match in pattern.finditer(text):
         part = text[place : match.start()]
@@ -171,7 +172,8 @@ def split_thoughts(
         elif depth:
             depth -= 1
         else:  # it began in the prompt
-            thought, said = [*said, *thought], []
+            thought.extendleft(reversed(said))
+            said.clear()
         place = match.end()
     (thought if depth else said).append(text[place:])
     thoughts = [part.strip() for part in thought if part.strip()]
