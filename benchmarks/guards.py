@@ -1,4 +1,4 @@
-"""How far critics agree with the answer reader and with people's labels.
+"""How far critics agree with the answer reader and with the labels.
 
     python benchmarks/guards.py --model /path/to/smollm2 --rows 40
 
