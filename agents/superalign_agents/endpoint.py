@@ -143,16 +143,7 @@ class EndpointAgent:
         extra_body: Mapping[str, Any] | None = None,
         thought_marks: ThoughtMarks = THINK,
     ) -> None:
-        if not model:
-            raise InvalidOption("model must name a model of the server")
-        if max_concurrency < 1 or retries < 0 or not 0 < timeout < float("inf"):
-            raise InvalidOption(
-                "needs max_concurrency ≥ 1, retries ≥ 0 and timeout > 0 seconds"
-            )
-        if not 0 <= temperature < float("inf"):
-            raise InvalidOption(f"temperature must be a number ≥ 0, not {temperature}")
-        if importlib.util.find_spec("openai") is None:
-            raise InvalidOption("endpoints need: pip install 'superalign-env[endpoints]'")
+        _require_sense(model, temperature, max_concurrency, timeout, retries)
         self._local = is_loopback(base_url)
         self._key = key_for(base_url, api_key_env)
         self._secret = Secret(self._key)
@@ -172,11 +163,11 @@ class EndpointAgent:
         self._dialect = Dialect()
         self._ledger = CostLedger()
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
-        own: dict[str, Any] = dict(self._sampling.options)
-        if self._marks != THINK:
-            own["thought_marks"] = self._marks
-        if constrained != "auto":
-            own["constrained"] = constrained
+        own: dict[str, Any] = {
+            **self._sampling.options,
+            **({"thought_marks": self._marks} if self._marks != THINK else {}),
+            **({"constrained": constrained} if constrained != "auto" else {}),
+        }
         self._spec = AgentSpec(
             "endpoint",
             {
@@ -338,3 +329,19 @@ class EndpointAgent:
             timeout=self._timeout,
             retries=self._retries,
         )
+
+
+def _require_sense(
+    model: str, temperature: float, max_concurrency: int, timeout: float, retries: int
+) -> None:
+    """Refuse settings that make no sense, and a machine without the package."""
+    if not model:
+        raise InvalidOption("model must name a model of the server")
+    if max_concurrency < 1 or retries < 0 or not 0 < timeout < float("inf"):
+        raise InvalidOption(
+            "needs max_concurrency ≥ 1, retries ≥ 0 and timeout > 0 seconds"
+        )
+    if not 0 <= temperature < float("inf"):
+        raise InvalidOption(f"temperature must be a number ≥ 0, not {temperature}")
+    if importlib.util.find_spec("openai") is None:
+        raise InvalidOption("endpoints need: pip install 'superalign-env[endpoints]'")

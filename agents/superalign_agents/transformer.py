@@ -36,6 +36,7 @@ from superalign_agents.prompting import (
 )
 from superalign_agents.sampling import (
     Constrained,
+    Sampling,
     checked_sampling,
     unreadable,
 )
@@ -119,16 +120,13 @@ class TransformerAgent:
         if not 0 <= temperature < float("inf"):
             raise InvalidOption(f"temperature must be a number ≥ 0, not {temperature}")
         if isinstance(model_or_path, PreTrainedModel):
-            if tokenizer is None:
-                raise InvalidOption("a loaded model needs its tokenizer: tokenizer=...")
-            require_kv_cache(model_or_path, name=reference or "the model")
-            self.model = model_or_path
-            self.reference = reference or "transformer"
+            self.model = _with_tokenizer(model_or_path, tokenizer, reference)
         else:
             self.model = load_model(
                 model_or_path, device=device, dtype=_dtype(dtype), attention=attention
             )
-            self.reference = reference or str(model_or_path)
+        named = "" if isinstance(model_or_path, PreTrainedModel) else str(model_or_path)
+        self.reference = reference or named or "transformer"
         self.tokenizer = tokenizer or load_tokenizer(str(model_or_path))
         check_vocabulary(self.model, self.tokenizer)
         self.adapter = self._with_adapter(adapter)
@@ -140,14 +138,7 @@ class TransformerAgent:
         self.max_context = max_context or _context_limit(self.model)
         self.thought_marks = checked_marks(thought_marks)
         self.blind = checked_words(blind)
-        self._maker = PromptMaker(
-            self.tokenizer,
-            template=template,
-            truncation=truncation,
-            thought_marks=self.thought_marks,
-            blind=self.blind,
-            name=self.reference,
-        )
+        self._maker = self._prompt_maker()
         self._policy = ""
         source = str(self.model.config.name_or_path)  # of the base, under an adapter
         self._engine = (
@@ -155,21 +146,31 @@ class TransformerAgent:
             if isinstance(engine, str)
             else engine
         )
-        self._completer = Completer(
+        sampling = checked_sampling(
+            top_p=top_p, top_k=top_k, min_p=min_p, max_new_tokens=max_new_tokens, stop=stop
+        )
+        self._completer = self._make_completer(sampling, constrained)
+        self._splitter = BatchSplitter(batch, name=self.reference)
+
+    def _prompt_maker(self) -> PromptMaker:
+        return PromptMaker(
+            self.tokenizer,
+            template=self.template,
+            truncation=self.truncation,
+            thought_marks=self.thought_marks,
+            blind=self.blind,
+            name=self.reference,
+        )
+
+    def _make_completer(self, sampling: Sampling, constrained: Constrained) -> Completer:
+        return Completer(
             self.tokenizer,
             self._engine,
-            sampling=checked_sampling(
-                top_p=top_p,
-                top_k=top_k,
-                min_p=min_p,
-                max_new_tokens=max_new_tokens,
-                stop=stop,
-            ),
+            sampling=sampling,
             constrained=constrained,
             marks=self.thought_marks,
             name=self.reference,
         )
-        self._splitter = BatchSplitter(batch, name=self.reference)
 
     @property
     def policy(self) -> str:
@@ -334,3 +335,13 @@ def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 def _context_limit(model: PreTrainedModel) -> int:
     """Return the model's longest sequence, in tokens."""
     return int(getattr(model.config, "max_position_embeddings", None) or 2048)
+
+
+def _with_tokenizer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, name: str
+) -> PreTrainedModel:
+    """Return a model that was loaded already, with its tokenizer."""
+    if tokenizer is None:
+        raise InvalidOption("a loaded model needs its tokenizer: tokenizer=...")
+    require_kv_cache(model, name=name or "the model")
+    return model

@@ -69,7 +69,9 @@ def test_a_schema_is_kept_by_a_model_without_any_knowledge_within_the_limit(
     temperature,
 ):
     views = [view(seed, max_new_tokens=160, **VERDICT) for seed in range(4)]
-    for reply in chat_agent(temperature=temperature).act(views):
+    replies = chat_agent(temperature=temperature).act(views)
+    assert len(replies) == 4
+    for reply in replies:
         assert 0 <= parse(reply.text).score <= 1
         assert reply.notes == {"reply.constrained": 1}
         assert len(reply.token_ids) <= 160
@@ -84,7 +86,9 @@ def test_choices_are_said_word_for_word(template):
 
 
 def test_a_thought_that_the_template_opens_is_free_and_ends_in_time_for_the_form():
-    for reply in chat_agent(THINKS).act([view(seed, **VERDICT) for seed in range(4)]):
+    replies = chat_agent(THINKS).act([view(seed, **VERDICT) for seed in range(4)])
+    assert len(replies) == 4
+    for reply in replies:
         assert reply.thought
         assert 0 <= parse(reply.text).score <= 1
 
