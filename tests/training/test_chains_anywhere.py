@@ -49,7 +49,7 @@ def sums(tmp_path):
     ]
     path = tmp_path / "sums.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
-    return f"options.source={{id: rows, path: '{path}', kind: multiple-choice}}"
+    return f"options.source={{id: rows, path: '{path}', kind: multiple-choice, columns: {{text: answer}}}}"
 
 
 @pytest.fixture
