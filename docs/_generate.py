@@ -114,6 +114,16 @@ def weights_of(scenario: str, *pairs: str) -> str:
     return table(("role", "part", "weight"), rows)
 
 
+def strategies() -> str:
+    """Return every attack strategy: family, what it does, exchanges that it needs, paper."""
+    from superalign_agents.strategy_templates import STRATEGIES  # noqa: PLC0415 - as below
+
+    rows = [
+        (s.family, f"`{s.id}`", s.line, str(s.least_exchanges), s.paper) for s in STRATEGIES
+    ]
+    return table(("family", "id", "what it does", "exchanges", "paper"), rows)
+
+
 def architectures() -> str:
     """Return a table of the architectures whose log-probs are tested."""
     from superalign_training.testing.architectures import (  # noqa: PLC0415 (imports torch)
@@ -239,6 +249,7 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "record": record_tables,
     "section": section_of,
     "settings": settings,
+    "strategies": strategies,
     "struct": struct_of,
     "table": table_of,
     "types": types_of,

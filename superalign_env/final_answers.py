@@ -5,6 +5,7 @@ Nobody needs the truth for any of it.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
@@ -102,6 +103,21 @@ def _number(text: str) -> Decimal | None:
     except InvalidOperation:
         return None
     return value if value.is_finite() else None
+
+
+def in_one_wording(source: object, task: Task, texts: Sequence[str]) -> list[str]:
+    """Return answers to a task, of which those that come to the same end in one wording.
+
+    An answer whose final answer stood before keeps its own words; another one that means
+    what an earlier one means takes the words of that one. So two refusals are equal for all
+    who compare final answers.
+    """
+    worded: list[str] = []
+    for text in texts:
+        keys = [final_answer(earlier) for earlier in worded]
+        alike = (t for t in worded if same_meaning(source, task, t, text))
+        worded.append(text if final_answer(text) in keys else next(alike, text))
+    return worded
 
 
 def labels_of(episode: Episode) -> tuple[Label, ...]:

@@ -41,6 +41,10 @@ PLUGINS: "Table" = {
             "superalign_agents.wrappers:PersonaCritic",
             "a chat agent with a persona as its system message",
         ),
+        "questioner": (
+            "superalign_agents.questioner:Questioner",
+            "PAIR- and TAP-like search: a model rewrites, a target is asked, the best go on",
+        ),
         "random-menu": (
             "superalign_agents.scripted:RandomMenu",
             "a random entry of the view's menu",
@@ -57,6 +61,10 @@ PLUGINS: "Table" = {
         "search": (
             "superalign_agents.search:Search",
             "seeded search over the view's menu, guided by what worked before",
+        ),
+        "strategies": (
+            "superalign_agents.strategies:Strategies",
+            "an attacker that rewrites the seed by strategy templates of the literature",
         ),
         "transformer": (
             "superalign_agents.transformer:TransformerAgent",

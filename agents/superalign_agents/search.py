@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from superalign_agents.archive import Archive, ArchiveEntry, Result
+from superalign_agents.strategies import known_families, note_of, rewritings, seed_of
+from superalign_agents.strategy_templates import Strategy
 from superalign_env.errors import InvalidOption
+from superalign_env.intents import intent_of
 from superalign_env.seeding import generator
 from superalign_env.types import AgentSpec, Reply, View
 
@@ -26,7 +29,9 @@ class Search:
     one it explores (least tried entries first) or exploits: entries of the menu,
     archived winners and mutants of winners towards the menu compete by what the archive
     promises of them, plus a bonus for what was seldom tried. All randomness comes from
-    the view's seed; the archive changes only in `update`, between rollouts::
+    the view's seed; the archive changes only in `update`, between rollouts. Where it is
+    asked in chat English, rewritings of the seed by strategy templates stand beside the menu,
+    and of the archived texts only those that ask for what the seed asks::
 
         for _ in range(rounds):
             episodes = …                      # play N queries
@@ -38,6 +43,7 @@ class Search:
         novelty: weight of the bonus for seldom tried texts, in units of success. 0 lets
             the search collapse onto one winner.
         invent: whether winners and mutants that are on no menu may be said.
+        held_out: families of strategies that are not used.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Search:
         explore: float = 0.5,
         novelty: float = 0.1,
         invent: bool = True,
+        held_out: Sequence[str] = (),
     ) -> None:
         if not 0.0 <= explore <= 1.0:
             raise InvalidOption(f"explore must lie in [0, 1], not {explore}")
@@ -56,6 +63,7 @@ class Search:
         self._explore = explore
         self._novelty = novelty
         self._invent = invent
+        self._held_out = known_families(held_out)
 
     @property
     def spec(self) -> AgentSpec:
@@ -64,6 +72,7 @@ class Search:
             "explore": self._explore,
             "novelty": self._novelty,
             "invent": self._invent,
+            **({"held_out": list(self._held_out)} if self._held_out else {}),
         }
         return AgentSpec("search", options, self.archive.hash)
 
@@ -85,8 +94,12 @@ class Search:
 
     def _reply(self, view: View) -> Reply:
         rng = generator(view.seed)
-        menu = view.menu
+        rewritten = rewritings(view, self._held_out)
+        menu = (*view.menu, *rewritten)
         winners = self.archive.winners if self._invent or not menu else ()
+        if rewritten:
+            kept = [w for w in winners if intent_of(seed_of(view), w.text).kept]
+            winners = tuple(kept)
         if not menu and not winners:
             return Reply(
                 "",
@@ -95,7 +108,7 @@ class Search:
                 "scenario offer a menu, or seat another agent",
             )
         if menu and not len(self.archive):
-            return Reply(_pick(menu, rng), finish="stop")
+            return _said(_pick(menu, rng), rewritten)
         if menu and rng.random() < self._explore:
             rivals = _sample(menu, rng)
             text = min(rivals, key=self._visits)
@@ -103,10 +116,10 @@ class Search:
             rivals = _sample(menu, rng)
             parents = [entry.text for entry in _best(winners, rng)]
             rivals += parents
-            if menu:
+            if menu and not rewritten:
                 rivals += [mutate(parent, menu, rng) for parent in parents]
             text = max(rivals, key=self._priority)
-        return Reply(text, finish="stop", policy=self.archive.hash)
+        return _said(text, rewritten, policy=self.archive.hash)
 
     def _visits(self, text: str) -> int:
         entry = self.archive.lookup(text)
@@ -115,6 +128,12 @@ class Search:
     def _priority(self, text: str) -> float:
         bonus = self._novelty / math.sqrt(1 + self._visits(text))
         return self.archive.promise(text) + bonus
+
+
+def _said(text: str, rewritten: Mapping[str, Strategy], policy: str = "") -> Reply:
+    """Return the reply with a text, and with a note of its strategy if it has one."""
+    notes = note_of(rewritten[text]) if text in rewritten else {}
+    return Reply(text, finish="stop", policy=policy, notes=notes)
 
 
 def mutate(text: str, menu: Sequence[str], rng: np.random.Generator) -> str:

@@ -53,7 +53,7 @@ PLUGINS: "Table" = {
             "role markers and words, as tiny models were pre-trained",
         ),
         "english": (
-            "superalign_scenarios.rendering:EnglishRenderer",
+            "superalign_scenarios.english_rendering:EnglishRenderer",
             "instructions for chat models",
         ),
     },

@@ -26,8 +26,9 @@ from superalign_env.types import (
     Utterance,
 )
 from superalign_scenarios.grading import goodness
-from superalign_scenarios.rendering import make_renderer
+from superalign_scenarios.rendering import MaxNewTokens, make_renderer
 from superalign_scenarios.sources import SourceSpec, make_source, recorded
+from superalign_scenarios.written_answers import in_language
 
 LEARNER = "learner_0"
 
@@ -47,6 +48,7 @@ class Exam:
         split: which of them.
         truth: whether the grade pays (part ``truth``); otherwise it is only recorded.
         renderer: ``micro`` or ``english``.
+        max_new_tokens: longest reply, of everybody or by role; else the renderer's.
         max_utterance: longest answer, in characters.
     """
 
@@ -60,10 +62,11 @@ class Exam:
         split: Split = "test",
         truth: bool = False,
         renderer: str = "micro",
+        max_new_tokens: MaxNewTokens = None,
         max_utterance: int = 4096,
     ) -> None:
-        self.source = make_source(source)
-        self.renderer = make_renderer(renderer)
+        self.renderer = make_renderer(renderer, max_new_tokens)
+        self.source = in_language(make_source(source), self.renderer)
         self.renderer_id = self.renderer.id
         self.split: Split = split
         self.weights: dict[Role, dict[str, float]] = {
@@ -75,6 +78,7 @@ class Exam:
             "split": split,
             "truth": truth,
             "renderer": renderer,
+            **({"max_new_tokens": max_new_tokens} if max_new_tokens is not None else {}),
             "max_utterance": max_utterance,
         }
 

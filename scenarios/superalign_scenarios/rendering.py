@@ -4,23 +4,18 @@ A scenario says *what* a seat is told, as turns; a renderer says it in a languag
 fences every author's text and owns the context budget. `MicroRenderer` writes role markers
 and words exactly as the tiny models were pre-trained: ``<|user|> ann will …<|end|><|learner|>``
 ends with the marker of the seat that shall speak, as pre-training text does (feasibility
-study: nothing matters more). `EnglishRenderer` writes instructions for chat models, one
-Markdown file per scenario and role in ``prompts/``.
+study: nothing matters more). `english_rendering` writes instructions for chat models.
 """
 
-import re
-from functools import cache, lru_cache
-from pathlib import Path
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
-
-from msgspec.structs import replace
 
 from superalign_env import registry
 from superalign_env.canonical import text_hash
 from superalign_env.errors import InvalidOption
 from superalign_env.plain_text import fence
-from superalign_env.types import Brief, Message, Seat, Turn, role_of
-from superalign_env.verdicts import SCHEMA
+from superalign_env.types import Brief, Message, Role, Seat, Turn, role_of
 
 
 class Renderer(Protocol):
@@ -43,7 +38,7 @@ class Renderer(Protocol):
         turns: tuple[Turn, ...],
         *,
         menu: tuple[str, ...] = (),
-        max_new_tokens: int = 64,
+        max_new_tokens: int | None = None,
     ) -> Brief:
         """Return the brief of a seat; earlier turns of its own become its replies."""
         ...
@@ -59,20 +54,47 @@ class Renderer(Protocol):
         ...
 
 
-def make_renderer(name: str) -> Renderer:
+MaxNewTokens = int | Mapping[Role, int] | None
+"""Longest reply, in tokens: of everybody, by role, or (None) as the renderer has it."""
+
+
+def make_renderer(name: str, max_new_tokens: MaxNewTokens = None) -> Renderer:
     """Return a renderer by id.
+
+    Args:
+        name: its id.
+        max_new_tokens: longest reply instead of the renderer's own limit.
 
     Raises:
         UnknownId: with the nearest ids.
-        InvalidOption: not a name.
+        InvalidOption: not a name, or a limit that is none.
     """
     if not isinstance(name, str):
         raise InvalidOption(
             f"renderer must be an id such as 'micro' or 'english', not {name!r}"
         )
-    made: Any = registry.make("renderer", name)
+    _check_limit(max_new_tokens)
+    limit = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    made: Any = registry.make("renderer", name, **limit)
     renderer: Renderer = made
     return renderer
+
+
+def _check_limit(limit: object) -> None:
+    limits = limit.values() if isinstance(limit, Mapping) else (limit,)
+    for number in limits:
+        if number is not None and (type(number) is not int or number < 1):
+            raise InvalidOption(
+                "max_new_tokens is a whole number ≥ 1, or one for each role as in "
+                f"{{learner: 256, critic: 128}}; not {limit!r}"
+            )
+
+
+def limit_of(seat: Seat, limit: MaxNewTokens, usual: int) -> int:
+    """Return the longest reply of a seat, in tokens."""
+    if isinstance(limit, Mapping):
+        return limit.get(role_of(seat), usual)
+    return usual if limit is None else limit
 
 
 def truncated(text: str, limit: int) -> str:
@@ -108,27 +130,21 @@ CHAT_TEMPLATE = (
 
 _MICRO_QUOTE_LIMIT = 2000
 
-_PROMPTS = Path(__file__).parent / "prompts"
-
-_ENGLISH_QUOTE_LIMIT = 6000
-
-_LINE_END = re.compile(r"(\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])")
-_INDENTED = r"\1  "
-
-_HEADINGS = {
-    "seed": "Seed request",
-    "user": "User",
-    "learner": "Assistant's answer",
-    "critic": "A critic's verdict",
-    "attacker": "Red-teamer",
-}
+_MICRO_NEW_TOKENS = 40
 
 
 class MicroRenderer:
-    """Role markers and words of the micro language."""
+    """Role markers and words of the micro language.
+
+    Args:
+        max_new_tokens: longest reply, in tokens, of everybody or by role; else 40.
+    """
 
     id = f"micro-1-{text_hash(CHAT_TEMPLATE)[:8]}"
     json_verdicts = False
+
+    def __init__(self, max_new_tokens: MaxNewTokens = None) -> None:
+        self._max_new_tokens = max_new_tokens
 
     def brief(
         self,
@@ -137,7 +153,7 @@ class MicroRenderer:
         turns: tuple[Turn, ...],
         *,
         menu: tuple[str, ...] = (),
-        max_new_tokens: int = 40,
+        max_new_tokens: int | None = None,
     ) -> Brief:
         """Return the prompt of one seat; see `Renderer`."""
         marker = marker_of(seat)
@@ -160,7 +176,8 @@ class MicroRenderer:
             tuple(messages),
             turns,
             menu=menu,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=max_new_tokens
+            or limit_of(seat, self._max_new_tokens, _MICRO_NEW_TOKENS),
         )
 
     def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
@@ -179,48 +196,6 @@ class MicroRenderer:
             None,
             brief.menu,
             brief.max_new_tokens,
-        )
-
-
-class EnglishRenderer:
-    """Chat messages: a system prompt, quoted turns, own replies as the assistant."""
-
-    json_verdicts = True
-
-    @property
-    def id(self) -> str:
-        """Name, version and hash of the templates."""
-        return f"english-2-{_templates_hash()[:8]}"
-
-    def brief(
-        self,
-        scenario: str,
-        seat: Seat,
-        turns: tuple[Turn, ...],
-        *,
-        menu: tuple[str, ...] = (),
-        max_new_tokens: int = 512,
-    ) -> Brief:
-        """Return the prompt of one seat; see `Renderer`."""
-        role = role_of(seat)
-        system = Message("system", instructions(scenario.rpartition("-v")[0], role))
-        messages = (system, *_messages(seat, turns))
-        verdict = role == "critic"
-        return Brief(
-            _text(messages),
-            messages,
-            turns,
-            form="json-schema" if verdict else "free",
-            schema=SCHEMA if verdict else None,
-            menu=menu,
-            max_new_tokens=max(max_new_tokens, 512),
-        )
-
-    def continued(self, brief: Brief, seat: Seat, turns: tuple[Turn, ...]) -> Brief:
-        """Return the prompt after a reply; see `Renderer`."""
-        messages = (*brief.messages, _reply(turns[0]), *_messages(seat, turns[1:]))
-        return replace(
-            brief, text=_text(messages), messages=messages, turns=brief.turns + turns
         )
 
 
@@ -245,56 +220,3 @@ def _words(text: str) -> str:
 def _quoted(author: Seat, text: str) -> str:
     """Return another author's turn; it is shown to several seats, several times."""
     return f"{marker_of(author)} {_fenced(text)}{END}"
-
-
-@cache
-def instructions(scenario: str, role: str) -> str:
-    """Return the system prompt of a role in a scenario (without version)."""
-    for name in (f"{scenario}/{role}.md", f"{role}.md", "anyone.md"):
-        path = _PROMPTS / name
-        if path.exists():
-            return path.read_text(encoding="utf-8").strip()
-    raise FileNotFoundError(_PROMPTS / "anyone.md")  # ships with the package
-
-
-@cache
-def _templates_hash() -> str:
-    files = sorted(_PROMPTS.rglob("*.md"))
-    return text_hash("\0".join(path.read_text(encoding="utf-8") for path in files))
-
-
-def _quote(turn: Turn) -> str:
-    role = role_of(turn.author)
-    heading = _HEADINGS.get(role, role.capitalize())
-    words = truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT)
-    # Every line is quoted, so that no text can forge a heading.
-    body = "\n".join(f"> {line}" for line in words.splitlines() or [""])
-    return f"{heading}:\n{body}"
-
-
-def _messages(seat: Seat, turns: tuple[Turn, ...]) -> list[Message]:
-    """Return turns as chat: what others said between two replies is one message."""
-    messages: list[Message] = []
-    pending: list[str] = []
-    for turn in turns:
-        if turn.author == seat:
-            messages.append(Message("user", "\n\n".join(pending) or "Begin."))
-            messages.append(_reply(turn))
-            pending = []
-        elif turn.author == "user" and role_of(seat) == "learner":
-            # A learner is asked by a person and reads no quotation.
-            pending.append(truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT))
-        else:
-            pending.append(_quote(turn))
-    messages.append(Message("user", "\n\n".join(pending) or "Begin."))
-    return messages
-
-
-def _reply(turn: Turn) -> Message:
-    return Message("assistant", truncated(fence(turn.text), _ENGLISH_QUOTE_LIMIT))
-
-
-def _text(messages: tuple[Message, ...]) -> str:
-    """Return messages as one text, in which only headings begin a line at its margin."""
-    parts = [f"{m.role}: {_LINE_END.sub(_INDENTED, m.content)}" for m in messages]
-    return "\n\n".join(parts) + "\n\nassistant:"

@@ -267,6 +267,10 @@ def _turn(episode: Episode, utterance: Utterance) -> Iterator[Marked]:
         yield shown(utterance.reply.thought, "dim", head="       thought ")
     if utterance.repair:
         yield shown(utterance.repair, "dim", head="       repaired: it ")
+    for event in episode.events:
+        if event.turn == utterance.turn and event.kind != "text.repaired":
+            details = ", ".join(f"{name} {value}" for name, value in event.evidence.items())
+            yield shown(f"{event.kind} {details}", "dim", head="       event ")
     for reward in episode.rewards:
         if reward.turn == utterance.turn:
             value = paid(reward, episode.weights)

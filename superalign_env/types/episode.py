@@ -139,8 +139,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     error: str = ""
     """Why there is no proper reply. The episode then ends as failed."""
     notes: dict[str, int] = {}
-    """What was done to the prompt: kind of event → how much, such as ``prompt.truncated`` →
-    tokens. Each becomes an event of the episode."""
+    """What was done to the prompt, or how the text was found: kind of event → how much, such as
+    ``prompt.truncated`` → tokens. Each becomes an event of the episode."""
 
 
 class Utterance(msgspec.Struct, frozen=True, gc=False):

@@ -112,6 +112,7 @@ def options(tmp_path):
         "human": {"source": Typist(), "screen": Nowhere()},
         "persona": {"agent": "keyword", "persona": "You fear everything."},
         "replay": {"path": record(tmp_path / "episodes.jsonl")},
+        "questioner": {"target": "always-refuse", "critic": "keyword", "queries": 3},
         "scripted": {"lines": {"learner": ["a", "b"], "critic": ["c"]}},
     }
 

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from superalign_env.game import Game
 from superalign_env.types import EpisodeKey, Reply, Turn
+from superalign_scenarios.english_rendering import EnglishRenderer
 from superalign_scenarios.red_team import RedTeam
-from superalign_scenarios.rendering import EnglishRenderer
 
 SAID = (
     "comply",

@@ -107,6 +107,10 @@ def test_in_english_rows_with_a_chat_model(rows_file: Path) -> None:
     check(episodes)
     graded = [e for e in episodes if e.arm == "vanilla"]
     assert graded and all(e.grades for e in graded)
-    invented = [e for e in episodes if e.arm == "attack" and len(e.utterances) > 1]
+    invented = [e for e in episodes if e.arm == "attack"]
     assert invented
-    assert not any(e.grades for e in invented), "nobody knows the truth about invented text"
+    for episode in invented:
+        (event,) = [event for event in episode.events if event.kind == "query.intent"]
+        assert event.evidence["intent"] == "lost", "random letters ask for nothing"
+        assert not episode.queries[0].valid
+        assert not episode.grades

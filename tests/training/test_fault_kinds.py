@@ -34,7 +34,11 @@ def taught(fault_kinds):
     rows = [
         Example(
             one.prompt_ids,
-            tuple(encode(f" {one.verdict}<|end|>", add_special_tokens=False)["input_ids"]),
+            tuple(
+                encode(f" {one.written('free')}<|end|>", add_special_tokens=False)[
+                    "input_ids"
+                ]
+            ),
         )
         for one in lessons
     ]
@@ -106,6 +110,6 @@ def test_the_setting_decides_what_the_stage_teaches(speaking, tmp_path, asked):
         )
         lessons = planted_verdicts(list(run.episodes()))
         assert {any(f.kind for e in run.episodes() for f in e.planted)} == {asked}
-    faulty = [one.verdict for one in lessons if one.verdict.startswith("score 0")]
+    faulty = [one.written("free") for one in lessons if one.verdict.score == 0.0]
     assert faulty
     assert all((" fault " in verdict) == asked for verdict in faulty)

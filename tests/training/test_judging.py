@@ -56,13 +56,14 @@ def test_lessons_say_what_was_planted_to_the_prompt_that_was_read():
     assert len(lessons) == 40
     for episode, lesson in zip(episodes, lessons, strict=True):
         (planted,) = episode.planted
-        verdict = parse(lesson.verdict)
+        verdict = parse(lesson.written("free"))
+        assert verdict == lesson.verdict
         assert verdict.score == (1.0 if planted.good else 0.0)
         assert verdict.confidence == 1.0
         assert lesson.answer == planted.answer
         prompt = bytes(lesson.prompt_ids).decode()
         assert episode.task.prompt in prompt and lesson.answer in prompt
-    faulty = [parse(lesson.verdict).score == 0.0 for lesson in lessons]
+    faulty = [lesson.verdict.score == 0.0 for lesson in lessons]
     assert 8 < sum(faulty) < 32
 
 
@@ -91,7 +92,7 @@ def test_a_label_teaches_every_critic_of_the_labelled_answer():
     answers = [u for u in episode.utterances if u.seat == "learner_0"]
     label = Signal("label", episode.id, answers[0].turn, "ann", 2 / 9)
     lessons = labelled_verdicts([episode], [label, Signal("label", "else", 0, "ann", 1.0)])
-    assert [lesson.verdict for lesson in lessons] == ["score 2 sure 9"] * 2
+    assert [lesson.written("free") for lesson in lessons] == ["score 2 sure 9"] * 2
     assert last_answer(episode) == answers[-1]
 
 
@@ -104,7 +105,7 @@ def test_a_veto_teaches_critics_0_whatever_labels_say():
         Signal("veto", episode.id, first, "bea", 0.0),
         Signal("veto", episode.id, first, "cid", 0.0),
     ]
-    verdicts = [lesson.verdict for lesson in labelled_verdicts([episode], said)]
+    verdicts = [lesson.written("free") for lesson in labelled_verdicts([episode], said)]
     assert sorted(verdicts) == ["score 0 sure 9"] * 2 + ["score 9 sure 9"] * 2
 
 

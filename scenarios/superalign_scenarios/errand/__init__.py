@@ -112,7 +112,7 @@ class Errand:
             seat,
             state.turns,
             menu=choices(road_of(state.task), state.place),
-            max_new_tokens=_NEW_TOKENS,
+            max_new_tokens=None if self.renderer.json_verdicts else _NEW_TOKENS,
         )
 
     def apply(self, state: ErrandState, utterances: tuple[Utterance, ...]) -> Step:

@@ -2,9 +2,10 @@
 
 An attacker rewrites a seed request, a learner answers, critics judge at once, the learner
 may refine. Critics' scores pay the learner and, reversed, the attacker for valid queries;
-critics are paid on planted answers, by people, and by the gain of a revision. The truth is
-the source's grade of the answer; it pays only with ``truth``. Declared: variants (attacked,
-plain, planted, revised), facts (queries, planted, judged), opinions, baselines, beats.
+critics are paid on planted answers, by people, and by the gain of a revision. With ``exchanges``
+attacker and learner go on before anybody judges. The truth is the source's grade of the
+answer; it pays only with ``truth``. Declared: variants (attacked, plain, planted, revised),
+facts (queries, planted, judged), opinions, baselines, beats.
 """
 
 from collections.abc import Mapping
@@ -30,8 +31,9 @@ from superalign_env.types import (
     Utterance,
     Verdict,
 )
-from superalign_scenarios.grading import format_penalty, goodness, read_verdict
+from superalign_scenarios.grading import format_penalty, goodness, read_verdicts, worst
 from superalign_scenarios.red_team import pay
+from superalign_scenarios.red_team.queries import Asked, messages_of, read_query
 from superalign_scenarios.red_team.state import (
     ATTACKER,
     LEARNER,
@@ -39,9 +41,12 @@ from superalign_scenarios.red_team.state import (
     RedTeamState,
     planted_fact,
     planted_state,
+    require_sense,
+    winner,
 )
-from superalign_scenarios.rendering import make_renderer
+from superalign_scenarios.rendering import MaxNewTokens, make_renderer
 from superalign_scenarios.sources import SourceSpec, make_source, recorded
+from superalign_scenarios.written_answers import in_language
 
 
 class RedTeam:
@@ -53,13 +58,17 @@ class RedTeam:
         critics: how many give verdicts, at once and unheard by each other; with 0 nobody
             judges, and only people pay the learner.
         refine: how often the learner answers again after hearing the verdicts.
+        exchanges: how often attacker and learner speak in turn before the critics judge
+            the whole conversation; the last answer is graded as the worst of them.
         vanilla: share of cases whose seed reaches the learner unrewritten.
         plant: share of cases in which a planted answer, good or faulty with equal
             chance, stands in the learner's place: critics learn from them.
         fault_kinds: whether the record says of a planted fault what kind it is, and
             critics are paid (part ``fault``) for claiming exactly that kind.
         truth: whether gold pays (part ``truth``); otherwise it is only recorded.
-        renderer: ``micro`` or ``english``.
+        renderer: ``micro`` or ``english``. In English a rewriting that keeps the intent of
+            a labelled seed is a valid query, and is graded as the seed is.
+        max_new_tokens: longest reply, of everybody or by role; else the renderer's.
         weights: replaces the weights of whole roles.
         max_utterance: longest utterance, in characters.
     """
@@ -89,48 +98,55 @@ class RedTeam:
         split: Split = "train",
         critics: int = 1,
         refine: int = 0,
+        exchanges: int = 1,
         vanilla: float = 0.5,
         plant: float = 0.0,
         fault_kinds: bool = False,
         truth: bool = False,
         renderer: str = "micro",
+        max_new_tokens: MaxNewTokens = None,
         weights: Mapping[Role, Mapping[str, float]] | None = None,
         max_utterance: int = 4096,
     ) -> None:
-        _require_sense(critics, refine, vanilla, plant)
-        self.source = make_source(source)
-        self.renderer = make_renderer(renderer)
+        require_sense(critics, refine, vanilla, plant, exchanges)
+        self.renderer = make_renderer(renderer, max_new_tokens)
+        self.source = in_language(make_source(source), self.renderer)
         self.renderer_id = self.renderer.id
         self.split: Split = split
         self.refine = refine
+        self.exchanges = exchanges
         self.shares = (plant, plant + vanilla)
         self.fault_kinds = fault_kinds
+        # Lessons in JSON name the fault, whether it is paid or not.
+        self._kinds = fault_kinds or self.renderer.json_verdicts
         self.critics: tuple[Seat, ...] = tuple(f"critic_{i}" for i in range(critics))
         self.seats: tuple[Seat, ...] = (ATTACKER, LEARNER, *self.critics)
         if not critics:
             self.variants = {"attacked": {"vanilla": 0.0}, "plain": {"vanilla": 1.0}}
             self.facts = {"queries": "attacker"}
             self.opinions = ()
-        self.beats = self._winner if critics else None
+        self.beats = winner if critics else None
         self.weights = pay.replaced(
             pay.weights(truth, fault_kinds, critics=critics > 0),
             weights,
             critics=critics > 0,
         )
         self.max_utterance = max_utterance
-        self._briefs = Briefs(self.id, self.renderer, self.source)
+        self._briefs = Briefs(self.id, self.renderer, self.source, exchanges)
         self._continued = self.renderer.continued
         self.options: dict[str, Any] = {
             "source": recorded(source),
             "split": split,
             "critics": critics,
             "refine": refine,
+            # Absent by default: records from before them are of the same options.
+            **({"exchanges": exchanges} if exchanges != 1 else {}),
             "vanilla": vanilla,
             "plant": plant,
-            # Absent by default: records from before it are of the same options.
             **({"fault_kinds": True} if fault_kinds else {}),
             "truth": truth,
             "renderer": renderer,
+            **({"max_new_tokens": max_new_tokens} if max_new_tokens is not None else {}),
             "weights": {r: dict(w) for r, w in weights.items()} if weights else None,
             "max_utterance": max_utterance,
         }
@@ -146,7 +162,7 @@ class RedTeam:
         if luck < plant:
             faulty, pick = rng.random() < 0.5, rng.random()
             return planted_state(
-                self.source, task, faulty=faulty, pick=pick, kinds=self.fault_kinds
+                self.source, task, faulty=faulty, pick=pick, kinds=self._kinds
             )
         if luck < vanilla:
             turns = (Turn("user", task.prompt),)
@@ -193,53 +209,56 @@ class RedTeam:
         else:
             stood = [fact for fact in episode.planted if fact.about == turn]
             answer = stood[0].answer if stood else ""
-        query = next((u.text for u in episode.utterances if u.seat == ATTACKER), None)
-        task = episode.task if query is None else self.source.parse(query, self.split)
+        said = [u for u in episode.utterances if u.seat == ATTACKER]
+        messages = [u.text for u in said if turn < 0 or u.turn < turn]
+        task = self._read(episode.task, messages).task if messages else episode.task
         value = None if task is None else goodness(self.source.grade(task, answer, group))
         if value is None:
             raise InvalidOption(f"nobody knows the truth about turn {turn} of {episode.id}")
         return value
 
-    def _winner(self, episode: Episode) -> Seat | None:
-        """Return who won: an attacker whose query met an answer that critics call bad.
-
-        Where nobody attacked, or no verdict could be read, nobody won.
-        """
-        if not episode.queries:
-            return None
-        if not episode.queries[-1].valid:
-            return LEARNER
-        readable = [fact for fact in episode.judged if fact.verdict is not None]
-        if not readable:
-            return None
-        about = readable[-1].about
-        scores = [f.verdict.score for f in readable if f.verdict and f.about == about]
-        return ATTACKER if sum(scores) / len(scores) < 0.5 else LEARNER
+    def _read(self, seed: Task, messages: list[str]) -> Asked:
+        """Return what an attacker's messages ask for."""
+        # Renderers that ask for JSON write for models and people who speak English.
+        english = self.renderer.json_verdicts
+        return read_query(self.source, self.split, seed, messages, rewrites=english)
 
     def _attacked(self, state: RedTeamState, spoken: Utterance) -> Step:
         query, turn = spoken.text, spoken.turn
-        query_task = self.source.parse(query, self.split)
-        turns = (Turn("user", query),)
-        if query_task is None:
+        turns = (*state.turns, Turn("user", query))
+        messages = messages_of(turns)
+        asked = self._read(state.task, messages)
+        may_carry_later = asked.intent is not None and len(messages) < self.exchanges
+        query_task = asked.task or (state.query_task if asked.intent else None)
+        events = asked.events(ATTACKER, turn, "pending" if may_carry_later else "lost")
+        if query_task is None and not may_carry_later:
             return Step(
                 RedTeamState(state.task, state.arm, "over", turns),
                 (Reward(ATTACKER, "validity", -1.0, turn), pay.cost(ATTACKER, query, turn)),
+                events=events,
                 ending=Ending.terminated("invalid query"),
                 queries=(Query(ATTACKER, query, False, turn),),
             )
-        rewards = (
-            Reward(ATTACKER, "validity", 1.0, turn),
-            Reward(
-                ATTACKER, "diversity", pay.changed_share(state.task.prompt, query), turn
-            ),
-            pay.cost(ATTACKER, query, turn),
+        rewards: tuple[Reward, ...] = (pay.cost(ATTACKER, query, turn),)
+        if state.query_task is None and query_task is not None:
+            changed = pay.changed_share(state.task.prompt, query)
+            rewards = (
+                Reward(ATTACKER, "validity", 1.0, turn),
+                Reward(ATTACKER, "diversity", changed, turn),
+                *rewards,
+            )
+        briefs = state.briefs.copy()
+        briefs[LEARNER] = self._briefs.brief(LEARNER, state.task, turns, query_task)
+        answering = replace(
+            state,
+            phase="answer",
+            turns=turns,
+            query_task=query_task,
+            asked=turn,
+            briefs=briefs,
         )
-        briefs = {LEARNER: self._briefs.brief(LEARNER, state.task, turns, query_task)}
-        return Step(
-            RedTeamState(state.task, state.arm, "answer", turns, query_task, briefs=briefs),
-            rewards,
-            queries=(Query(ATTACKER, query, True, turn),),
-        )
+        queries = () if query_task is None else (Query(ATTACKER, query, True, turn),)
+        return Step(answering, rewards, events=events, queries=queries)
 
     def _answered(self, state: RedTeamState, spoken: Utterance) -> Step:
         text, turn, query_task = spoken.text, spoken.turn, state.query_task
@@ -248,12 +267,16 @@ class RedTeam:
             spoken, query_task.choices if query_task is not None else ()
         )
         grades = self._grades(query_task, text, turn)
+        truth = worst(state.truth, goodness(grades))
         answer = Turn(LEARNER, text)
         turns = (*state.turns, answer)
+        if state.arm == "attack" and len(messages_of(turns)) < self.exchanges:
+            on = replace(state, phase="attack", turns=turns, truth=truth)
+            return Step(on, tuple(rewards), grades)
         if not self.critics:
             over = RedTeamState(state.task, state.arm, "over", turns, query_task, turn)
             earned = pay.final(
-                replace(over, truth=goodness(grades)),
+                replace(over, truth=truth, asked=state.asked),
                 (),
                 attacker=ATTACKER,
                 learner=LEARNER,
@@ -269,23 +292,19 @@ class RedTeam:
                 briefs[seat] = self._briefs.brief(seat, state.task, turns, query_task)
             else:
                 briefs[seat] = self._continued(last, seat, (verdicts[i], answer))
-        judged = RedTeamState(
-            state.task,
-            state.arm,
-            "judge",
-            turns,
-            query_task,
-            turn,
-            goodness(grades),
-            state.judgements,
-            briefs=briefs,
+        judged = replace(
+            state, phase="judge", turns=turns, about=turn, truth=truth, briefs=briefs
         )
         return Step(judged, tuple(rewards), grades)
 
     def _judged(self, state: RedTeamState, utterances: tuple[Utterance, ...]) -> Step:
         verdicts: list[Verdict | None] = []
         rewards: list[Reward] = []
-        judged = tuple([read_verdict(spoken, state.about) for spoken in utterances])
+        judged, events = read_verdicts(
+            utterances,
+            state.about,
+            answer=state.answer if self.renderer.json_verdicts else None,
+        )
         for spoken, fact in zip(utterances, judged, strict=True):
             verdicts.append(fact.verdict)
             rewards += pay.critic(spoken, fact.verdict, state)
@@ -300,18 +319,15 @@ class RedTeam:
                 )
             else:
                 briefs[LEARNER] = self._continued(last, LEARNER, new)
-            again = RedTeamState(
-                state.task,
-                state.arm,
-                "answer",
-                turns,
-                state.query_task,
-                state.about,
-                None,
-                rounds,
+            again = replace(
+                state,
+                phase="answer",
+                turns=turns,
+                truth=None,
+                judgements=rounds,
                 briefs=briefs,
             )
-            return Step(again, tuple(rewards), judged=judged)
+            return Step(again, tuple(rewards), events=events, judged=judged)
         rewards += pay.final(state, rounds, attacker=ATTACKER, learner=LEARNER)
         rewards += pay.gains(rounds, utterances)
         over = RedTeamState(state.task, state.arm, "over", state.turns, state.query_task)
@@ -319,6 +335,7 @@ class RedTeam:
         return Step(
             over,
             tuple(rewards),
+            events=events,
             ending=Ending.terminated(),
             judged=judged,
             planted=stood,
@@ -329,18 +346,3 @@ class RedTeam:
             return ()
         grades = self.source.grade(query_task, answer)
         return tuple([Grade(LEARNER, g.axis, g.name, g.value, turn) for g in grades])
-
-
-def _require_sense(critics: int, refine: int, vanilla: float, plant: float) -> None:
-    """Raise where options contradict each other."""
-    if critics < 0 or refine < 0:
-        raise InvalidOption(f"needs critics ≥ 0 and refine ≥ 0, not {critics} and {refine}")
-    if not critics and (refine or plant):
-        raise InvalidOption(
-            f"refine={refine} and plant={plant} need somebody who judges: critics ≥ 1"
-        )
-    if not (0 <= vanilla <= 1 and 0 <= plant <= 1 and vanilla + plant <= 1 + 1e-9):
-        raise InvalidOption(
-            "vanilla and plant are shares: each in [0, 1], together at most 1"
-            f"; got {vanilla} and {plant}"
-        )

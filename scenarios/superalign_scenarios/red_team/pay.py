@@ -114,8 +114,7 @@ def final(
         if value is not None:
             rewards.append(Reward(learner, part, 2.0 * value - 1.0, state.about))
             if state.arm == "attack":
-                # The attacker speaks once, and first.
-                rewards.append(Reward(attacker, part, 1.0 - 2.0 * value, 0))
+                rewards.append(Reward(attacker, part, 1.0 - 2.0 * value, state.asked))
     return rewards
 
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from superalign_env.errors import InvalidOption, UnknownId
-from superalign_env.final_answers import Label, final_answer
+from superalign_env.final_answers import Label, final_answer, in_one_wording, same_meaning
 from superalign_env.types import (
     Brief,
     Ending,
@@ -40,7 +40,7 @@ from superalign_scenarios.grading import (
     read_verdict,
     truth_pay,
 )
-from superalign_scenarios.rendering import make_renderer
+from superalign_scenarios.rendering import MaxNewTokens, make_renderer
 from superalign_scenarios.sources import SourceSpec, make_source, recorded
 from superalign_scenarios.weak_to_strong.noise import (
     NoiseDraw,
@@ -49,6 +49,7 @@ from superalign_scenarios.weak_to_strong.noise import (
     noisy,
     recorded_noise,
 )
+from superalign_scenarios.written_answers import in_language
 
 LEARNER = "learner_0"
 
@@ -94,6 +95,7 @@ class WeakToStrong:
         show_labels: whether the student reads the labels before it answers.
         truth: whether gold pays (part ``truth``); otherwise it is only recorded.
         renderer: ``micro`` or ``english``.
+        max_new_tokens: longest reply, of everybody or by role; else the renderer's.
         max_utterance: longest utterance, in characters.
     """
 
@@ -112,6 +114,7 @@ class WeakToStrong:
         show_labels: bool = False,
         truth: bool = False,
         renderer: str = "micro",
+        max_new_tokens: MaxNewTokens = None,
         max_utterance: int = 4096,
     ) -> None:
         if supervisors < 1 or critics < 0 or not 0 <= below <= 1:
@@ -121,8 +124,8 @@ class WeakToStrong:
             )
         if rejected not in get_args(Rejected):
             raise UnknownId("fate of a rejected label", str(rejected), get_args(Rejected))
-        self.source = make_source(source)
-        self.renderer = make_renderer(renderer)
+        self.renderer = make_renderer(renderer, max_new_tokens)
+        self.source = in_language(make_source(source), self.renderer)
         self.renderer_id = self.renderer.id
         self.split: Split = split
         self.supervisors = tuple([f"supervisor_{i}" for i in range(supervisors)])
@@ -146,6 +149,7 @@ class WeakToStrong:
             "show_labels": show_labels,
             "truth": truth,
             "renderer": renderer,
+            **({"max_new_tokens": max_new_tokens} if max_new_tokens is not None else {}),
             "max_utterance": max_utterance,
         }
 
@@ -181,7 +185,7 @@ class WeakToStrong:
         """Return what a seat is shown; supervisors read the task as the student does."""
         question = Turn("user", state.task.prompt)
         if role_of(seat) == "critic":
-            judged_turns = (question, Turn(LEARNER, majority(state.labels).text))
+            judged_turns = (question, Turn(LEARNER, self._taught(state).text))
             menu = () if self.renderer.json_verdicts else VERDICT_MENU
             return self.renderer.brief(self.id, seat, judged_turns, menu=menu)
         turns: tuple[Turn, ...] = (question,)
@@ -247,7 +251,7 @@ class WeakToStrong:
         return noisy(noise, state.task, spoken.text, candidates, draw)
 
     def _judged(self, state: WeakToStrongState, utterances: tuple[Utterance, ...]) -> Step:
-        judged = majority(state.labels)
+        judged = self._taught(state)
         worth = goodness(self.source.grade(state.task, judged.text))
         rewards: list[Reward] = []
         events: list[Event] = []
@@ -267,10 +271,8 @@ class WeakToStrong:
             evidence = {"label": judged.text, "score": mean}
             events.append(Event("label.rejected", judged.seat, judged.turn, evidence))
             if self.rejected == "asked-again":
-                same = final_answer(judged.text)
-                again = tuple(
-                    [x.seat for x in state.labels if final_answer(x.text) == same]
-                )
+                agreeing = [x for x in state.labels if self._agree(state, x, judged.text)]
+                again = tuple([label.seat for label in agreeing])
         verdicts = tuple([Turn(u.seat, u.text) for u in utterances])
         then = WeakToStrongState(
             state.task,
@@ -287,11 +289,21 @@ class WeakToStrong:
         grades = self._grades(state.task, spoken)
         rewards = [*format_penalty(spoken, state.task.choices), *truth_pay(spoken, grades)]
         if state.kept:
-            rewards.append(_agreement_pay(spoken, majority(state.labels)))
+            agrees = self._agree(state, self._taught(state), spoken.text)
+            pay = 1.0 if agrees else -1.0
+            rewards.append(Reward(spoken.seat, "label", pay, spoken.turn))
         over = WeakToStrongState(
             state.task, state.draws, "over", state.labels, state.verdicts
         )
         return Step(over, tuple(rewards), grades, ending=Ending.terminated())
+
+    def _taught(self, state: WeakToStrongState) -> Label:
+        """Return the label that most supervisors agree on."""
+        texts = [label.text for label in state.labels]
+        return majority(state.labels, in_one_wording(self.source, state.task, texts))
+
+    def _agree(self, state: WeakToStrongState, label: Label, text: str) -> bool:
+        return same_meaning(self.source, state.task, label.text, text)
 
     def _grades(self, task: Task, spoken: Utterance) -> tuple[Grade, ...]:
         grades = self.source.grade(task, spoken.text)
@@ -300,17 +312,17 @@ class WeakToStrong:
         )
 
 
-def majority(labels: Sequence[Label]) -> Label:
-    """Return the first of the labels that most supervisors agree on.
+def majority(labels: Sequence[Label], texts: Sequence[str] = ()) -> Label:
+    """Return the first of the labels that most supervisors agree on; a tie goes to the first.
 
-    A tie goes to whoever sits first.
+    Args:
+        labels: in seat order.
+        texts: what is compared in their place.
     """
-    answers = [final_answer(label.text) for label in labels]
-    largest = max(answers.count(answer) for answer in answers)
+    keys = [final_answer(text) for text in texts or [label.text for label in labels]]
+    largest = max(keys.count(key) for key in keys)
     return next(
-        label
-        for label, answer in zip(labels, answers, strict=True)
-        if answers.count(answer) == largest
+        label for label, key in zip(labels, keys, strict=True) if keys.count(key) == largest
     )
 
 
@@ -319,12 +331,6 @@ def _weights(truth: bool, critics: bool) -> dict[Role, dict[str, float]]:
     parts = {"human": 1.0, "format": 1.0, **({"truth": 1.0} if truth else {})}
     roles = {"supervisor": dict(parts), "learner": {"label": 1.0, **parts}}
     return {**roles, **({"critic": dict(parts)} if critics else {})}
-
-
-def _agreement_pay(spoken: Utterance, taught: Label) -> Reward:
-    """Return the student's pay for saying what it is taught."""
-    agrees = final_answer(spoken.text) == final_answer(taught.text)
-    return Reward(spoken.seat, "label", 1.0 if agrees else -1.0, spoken.turn)
 
 
 def _critic_pay(

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple, Protocol
 
 from superalign_agents.archive import Archive
 from superalign_agents.search import Search
-from superalign_env.capabilities import facts_of
+from superalign_env.asking import Anyone, ask
+from superalign_env.capabilities import facts_of, winner_of
 from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
 from superalign_env.measures import Estimate, distinct_share, share
 from superalign_env.protocols import Scenario
-from superalign_env.types import EpisodeKey, View, role_of
+from superalign_env.rollout import Rollouts
+from superalign_env.types import Episode, EpisodeKey, Seat, View, role_of
 
 BUDGETS = (128, 1024, 5120)
 WAVE = 128
@@ -79,6 +81,64 @@ class AnswerTable:
         ]
 
 
+class PlayedTarget:
+    """A target that is played: the learner and the critics of a scenario.
+
+    Args:
+        scenario: one in which every case begins with the attacker.
+        lineup: seat → agent of everybody but the attacker.
+        run: seed of the cases.
+        success: of an episode with a valid query, in [0, 1]; by default whether the
+            scenario says that the attacker beat the learner, which critics decide.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario[Any],
+        lineup: Mapping[Seat, Anyone],
+        *,
+        run: int = 0,
+        success: Callable[[Episode], float] | None = None,
+    ) -> None:
+        self._scenario, self._lineup, self._run = scenario, lineup, run
+        self._success = success or self._beaten
+        self._views: Sequence[View] = ()
+
+    def views(self, first: int, count: int) -> Sequence[View]:
+        """Return the views of some cases; `ask` then asks in these."""
+        self._views = opening_views(self._scenario, count, run=self._run, first=first)
+        return self._views
+
+    def ask(self, queries: Sequence[str]) -> list[QueryOutcome]:
+        """Play one query in each of the cases whose views were returned last.
+
+        Raises:
+            InvalidOption: not one query for each of them, or an episode that failed.
+        """
+        if len(queries) != len(self._views):
+            raise InvalidOption(
+                f"{len(queries)} queries for {len(self._views)} views; give one for each"
+            )
+        if not queries:
+            return []
+        first = self._views[0]
+        by_case = {v.case: query for v, query in zip(self._views, queries, strict=True)}
+        agents = {**self._lineup, first.seat: lambda view: by_case[view.case]}
+        episodes = Rollouts(
+            self._scenario, agents, run=self._run, first_case=first.case
+        ).run(len(queries))
+        return [self._outcome(episode) for episode in episodes]
+
+    def _outcome(self, episode: Episode) -> QueryOutcome:
+        if episode.failed:
+            raise InvalidOption(f"{episode.id} failed: {episode.ending.reason}")
+        valid = bool(episode.queries) and episode.queries[-1].valid
+        return QueryOutcome(valid, self._success(episode) if valid else 0.0)
+
+    def _beaten(self, episode: Episode) -> float:
+        return float(winner_of(self._scenario, episode) == self._views[0].seat)
+
+
 class Attacker(Protocol):
     """An agent that sends queries and learns from their outcomes.
 
@@ -108,27 +168,29 @@ class Attacker(Protocol):
         ...
 
 
-class SearchAttacker:
-    """The search with its archive: explores menus and repeats queries that worked.
+class AgentAttacker:
+    """Any agent of the attacker's seat, such as ``strategies`` or ``questioner``.
 
     Args:
-        archive: of earlier queries.
+        curious: sends the queries that explore.
+        greedy: sends those that exploit; the same agent if left out.
     """
 
-    id = "search"
+    def __init__(self, curious: Anyone, greedy: Anyone | None = None) -> None:
+        self._curious, self._greedy = curious, greedy or curious
 
-    def __init__(self, archive: Archive | None = None) -> None:
-        self.archive = archive if archive is not None else Archive()
-        self._curious = Search(self.archive, explore=0.5, novelty=0.1)
-        self._greedy = Search(self.archive, explore=0.0, novelty=0.0)
+    @property
+    def id(self) -> str:
+        """Id of the agent."""
+        return self._curious.spec.id
 
     def explore(self, views: Sequence[View]) -> list[str]:
-        """Return seldom tried menu entries, mutants of winners, and winners."""
-        return [reply.text for reply in self._curious.act(views)]
+        """Return what the agent says to explore."""
+        return [reply.text for reply in ask(self._curious, views)]
 
     def exploit(self, views: Sequence[View]) -> list[str]:
-        """Return the queries with the highest success in the archive."""
-        return [reply.text for reply in self._greedy.act(views)]
+        """Return what the agent says to exploit."""
+        return [reply.text for reply in ask(self._greedy, views)]
 
     def learn(
         self,
@@ -136,11 +198,27 @@ class SearchAttacker:
         queries: Sequence[str],
         outcomes: Sequence[QueryOutcome],
     ) -> None:
-        """Put the wave into the archive."""
-        self.archive.update(
-            (query, outcome.success, view.case)
-            for view, query, outcome in zip(views, queries, outcomes, strict=True)
-            if query
+        """Put the wave into the archive of a search; others learn nothing."""
+        if isinstance(self._curious, Search):
+            self._curious.update(
+                (query, outcome.success, view.case)
+                for view, query, outcome in zip(views, queries, outcomes, strict=True)
+                if query
+            )
+
+
+class SearchAttacker(AgentAttacker):
+    """The search with its archive: explores menus and repeats queries that worked.
+
+    Args:
+        archive: of earlier queries.
+    """
+
+    def __init__(self, archive: Archive | None = None) -> None:
+        self.archive = archive if archive is not None else Archive()
+        super().__init__(
+            Search(self.archive, explore=0.5, novelty=0.1),
+            Search(self.archive, explore=0.0, novelty=0.0),
         )
 
 

@@ -64,7 +64,9 @@ def planted_examples(
     def examples(selected: Any) -> list[Example]:
         return [
             Example(
-                example.prompt_ids, critic.reply_ids(view, example.verdict), ("planted",)
+                example.prompt_ids,
+                critic.reply_ids(view, example.written(view.form)),
+                ("planted",),
             )
             for example in selected
         ]
@@ -73,6 +75,8 @@ def planted_examples(
 
 
 _SCORES = tuple(f"score {digit}" for digit in range(10))
+_JSON_SCORES = tuple(f'{{"score": {tenth / 10}' for tenth in range(11))
+"""Beginnings of verdicts in words and in JSON, by score from 0 to 1 in equal steps."""
 
 
 class ScoredQuery(NamedTuple):
@@ -181,10 +185,10 @@ def _expected(critic: TransformerAgent, views: Sequence[View]) -> npt.NDArray[np
     """Return the expected score, shape [len(views)]."""
     if not views:
         return np.zeros(0)
-    shares = first_word_likelihoods(critic, views, _SCORES).probability
-    expected: npt.NDArray[np.float64] = (
-        shares @ (np.arange(10) / 9) / shares.sum(axis=1).clip(min=1e-12)
-    )
+    scores = _JSON_SCORES if views[0].form == "json-schema" else _SCORES
+    shares = first_word_likelihoods(critic, views, scores).probability
+    values = np.arange(len(scores)) / (len(scores) - 1)
+    expected: npt.NDArray[np.float64] = shares @ values / shares.sum(axis=1).clip(min=1e-12)
     return expected
 
 

@@ -10,7 +10,7 @@ that competence is kept. The truth is not asked.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from superalign_env.final_answers import final_answer
+from superalign_env.final_answers import same_meaning
 from superalign_env.game import Game
 from superalign_env.measures import share
 from superalign_env.store import declare
@@ -80,8 +80,8 @@ def conform(context: StageContext, settings: Settings, *, effort: int = 1) -> St
     safe = safe_answers(
         context, settings, sandbox, learner, tasks, hazards=len(hazards), people=people
     )
-    new_requests, answered = _record_answers(context, hazards, safe.answers)
-    requests = _without_vetoed(context, [*new_requests, *retaught])
+    new_requests, answered = _record_answers(context, sandbox, hazards, safe.answers)
+    requests = _without_vetoed(context, sandbox, [*new_requests, *retaught])
     examples = _training_examples(context, rules, sandbox, learner, requests)
     notes: dict[str, Any] = {
         "hazards": len(hazards),
@@ -144,17 +144,15 @@ def _select_hazards(
         if hazard.id in answers:
             earlier = answers[hazard.id]
             evidence = earlier.event.evidence
+            bad = str(evidence["bad"])
             label = late_labels.get(earlier.episode)
-            if label is None or final_answer(label.answer) == final_answer(hazard.safe):
+            if label is None or not _differ(sandbox, task, label.answer, hazard.safe):
                 sources = tuple(evidence["sources"])
                 confidence = float(evidence["confidence"])
                 label = Consensus(earlier.episode, hazard.safe, confidence, sources)
             else:
-                _record_answer(context, hazard, label, str(evidence["bad"]))
-            bad = str(evidence["bad"])
-            retaught.append(
-                LabelledRequest(task, label, bad if _differ(bad, label.answer) else "")
-            )
+                _record_answer(context, sandbox, hazard, task, label, bad)
+            retaught.append(_labelled(sandbox, task, label, bad))
     return open_, retaught
 
 
@@ -180,6 +178,7 @@ def _ordinary_requests(context: StageContext, sandbox: Sandbox, count: int) -> l
 
 def _record_answers(
     context: StageContext,
+    sandbox: Sandbox,
     hazards: Sequence[tuple[Hazard, Task]],
     answers: Sequence[SafeAnswer],
 ) -> tuple[list[LabelledRequest], int]:
@@ -197,18 +196,14 @@ def _record_answers(
         if safe.case < len(hazards):
             hazard = hazards[safe.case][0]
             rejected = str(evidence.get(hazard.event or 0, {}).get("answer", rejected))
-            _record_answer(context, hazard, label, rejected)
+            _record_answer(context, sandbox, hazard, safe.task, label, rejected)
             count += 1
-        requests.append(
-            LabelledRequest(
-                safe.task, label, rejected if _differ(rejected, label.answer) else ""
-            )
-        )
+        requests.append(_labelled(sandbox, safe.task, label, rejected))
     return requests, count
 
 
 def _without_vetoed(
-    context: StageContext, requests: Sequence[LabelledRequest]
+    context: StageContext, sandbox: Sandbox, requests: Sequence[LabelledRequest]
 ) -> list[LabelledRequest]:
     """Return requests without those whose answer people vetoed."""
     barred = [
@@ -217,7 +212,8 @@ def _without_vetoed(
 
     def is_barred(request: LabelledRequest) -> bool:
         return any(
-            request.task.prompt in prompts and not _differ(request.label.answer, text)
+            request.task.prompt in prompts
+            and not _differ(sandbox, request.task, request.label.answer, text)
             for text, prompts in barred
         )
 
@@ -225,7 +221,12 @@ def _without_vetoed(
 
 
 def _record_answer(
-    context: StageContext, hazard: Hazard, label: Consensus, rejected: str
+    context: StageContext,
+    sandbox: Sandbox,
+    hazard: Hazard,
+    task: Task,
+    label: Consensus,
+    rejected: str,
 ) -> None:
     """Record ŷ. Equal to the rejected answer, it overrules critics and dismisses the hazard."""
     evidence = {
@@ -234,7 +235,7 @@ def _record_answer(
         "bad": rejected,
         "sources": list(label.sources),
         "confidence": label.confidence,
-        "dismissed": not _differ(rejected, label.answer),
+        "dismissed": not _differ(sandbox, task, rejected, label.answer),
     }
     context.run.events.add(
         Event(ANSWERED, evidence=evidence), stage=context.stage, episode=label.item
@@ -243,8 +244,16 @@ def _record_answer(
     context.run.hazards.update(hazard.id, safe=label.answer, status=status)
 
 
-def _differ(first: str, second: str) -> bool:
-    return final_answer(first) != final_answer(second)
+def _labelled(
+    sandbox: Sandbox, task: Task, label: Consensus, rejected: str
+) -> LabelledRequest:
+    """Return a request with its label; nothing is rejected that means the same."""
+    differ = _differ(sandbox, task, rejected, label.answer)
+    return LabelledRequest(task, label, rejected if differ else "")
+
+
+def _differ(sandbox: Sandbox, task: Task, first: str, second: str) -> bool:
+    return not same_meaning(sandbox.plain.source, task, first, second)
 
 
 def _training_examples(
@@ -318,7 +327,7 @@ def _learned_metrics(
     ]
     correct = sum(
         answer is not None
-        and final_answer(answer.text) == final_answer(request.label.answer)
+        and not _differ(sandbox, request.task, answer.text, request.label.answer)
         for request, answer in zip(requests, utterances, strict=True)
     )
     estimate = share(correct, len(requests))

@@ -130,7 +130,8 @@ class CriticTraining:
             self._critic,
             [
                 Example(
-                    example.prompt_ids, self._critic.reply_ids(self._view, example.verdict)
+                    example.prompt_ids,
+                    self._critic.reply_ids(self._view, example.written(self._view.form)),
                 )
                 for example in examples
             ],

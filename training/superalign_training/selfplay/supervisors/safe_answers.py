@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from superalign_agents.scripted import Fixed
-from superalign_env.final_answers import final_answer
+from superalign_env.final_answers import final_answer, in_one_wording
 from superalign_env.protocols import Scenario
 from superalign_env.types import Episode, Task
 from superalign_training.judging import final_score, judge_of
@@ -23,6 +23,7 @@ from superalign_training.selfplay.settings import Settings
 from superalign_training.selfplay.supervisors.people import People, questions_about
 from superalign_training.selfplay.supervisors.sources import (
     Supervisor,
+    agreed,
     answer_of,
     play_tasks,
     statements_of,
@@ -91,7 +92,8 @@ def safe_answers(
         tasks=list(tasks),
     )
     statements = statements_of(scenario, episodes, members)
-    statements += _preferred(settings, sandbox, context, episodes, statements)
+    candidates = _candidates(scenario, episodes, statements)
+    statements += _preferred(settings, sandbox, context, episodes, candidates)
     signals = settings.signals
     questions = questions_about(
         [episode for episode in episodes if episode.key.case < hazards],
@@ -103,6 +105,8 @@ def safe_answers(
     )
     written = People(context, signals.people).write(scenario, episodes, questions)
     random = {question.episode for question in questions if question.slice == "random"}
+    every = agreed(scenario, episodes, [*statements, *written])
+    statements, written = every[: len(statements)], every[len(statements) :]
     labels = _labels(context, settings, members, statements, written, random)
     return SafeAnswers(
         [
@@ -164,13 +168,12 @@ def _preferred(
     sandbox: Sandbox,
     context: StageContext,
     episodes: Sequence[Episode],
-    statements: Sequence[Statement],
+    candidates: Mapping[str, tuple[str, ...]],
 ) -> list[Statement]:
     """Return the answer with the critics' highest score to each request, if it is high enough.
 
     The candidates are the choices of the task or, where it has none, what was said to it.
     """
-    candidates = _candidates(episodes, statements)
     scores: dict[str, dict[str, float]] = {}
     judges: dict[str, str] = {}
     for number, text in enumerate(dict.fromkeys(t for c in candidates.values() for t in c)):
@@ -198,14 +201,16 @@ def _preferred(
 
 
 def _candidates(
-    episodes: Sequence[Episode], statements: Sequence[Statement]
+    scenario: Scenario[Any], episodes: Sequence[Episode], statements: Sequence[Statement]
 ) -> Mapping[str, tuple[str, ...]]:
+    """Return the answers that critics compare; of those that come to the same, one."""
     texts_of: dict[str, list[str]] = {episode.id: [] for episode in episodes}
     for statement in statements:
         texts_of[statement.item].append(statement.answer)
     candidates: dict[str, tuple[str, ...]] = {}
     for episode in episodes:
         texts = [*texts_of[episode.id], answer_of(episode).text]
+        texts = in_one_wording(scenario.source, episode.task, texts)
         different = {final_answer(text): text for text in reversed(texts) if text.strip()}
         candidates[episode.id] = episode.task.choices or tuple(different.values())
     return candidates

@@ -10,7 +10,7 @@ from superalign_agents.transformer import TransformerAgent
 from superalign_env.asking import Anyone
 from superalign_env.canonical import content_hash
 from superalign_env.errors import InvalidOption
-from superalign_env.final_answers import labels_of
+from superalign_env.final_answers import in_one_wording, labels_of
 from superalign_env.protocols import Agent, Scenario
 from superalign_env.rollout import Rollouts
 from superalign_env.types import Episode, Seat, Task, Utterance
@@ -111,7 +111,10 @@ def play_tasks(
 def statements_of(
     scenario: Scenario[Any], episodes: Sequence[Episode], members: Sequence[Supervisor]
 ) -> list[Statement]:
-    """Return one statement for each non-empty answer of a supervisor."""
+    """Return one statement for each non-empty answer of a supervisor.
+
+    Answers to one task that come to the same are in the words of the first.
+    """
     # Members hold the first seats; the student's is the last.
     source = dict(zip(scenario.seats, [member.source for member in members], strict=False))
     statements = []
@@ -127,7 +130,30 @@ def statements_of(
             for label in labels_of(episode)
             if label.text.strip()
         ]
-    return statements
+    return agreed(scenario, episodes, statements)
+
+
+def agreed(
+    scenario: Scenario[Any], episodes: Sequence[Episode], statements: Sequence[Statement]
+) -> list[Statement]:
+    """Return statements of which those that come to the same are in one wording.
+
+    Args:
+        scenario: whose source reads the answers.
+        episodes: what the statements are about.
+        statements: in any order, which is kept.
+    """
+    task = {episode.id: episode.task for episode in episodes}
+    texts: dict[str, list[str]] = {}
+    for statement in statements:
+        texts.setdefault(statement.item, []).append(statement.answer)
+    worded = {
+        item: iter(in_one_wording(scenario.source, task[item], answers))
+        for item, answers in texts.items()
+    }
+    return [
+        statement._replace(answer=next(worded[statement.item])) for statement in statements
+    ]
 
 
 def answer_of(episode: Episode) -> Utterance:
