@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from transformers import DynamicCache
 
-from superalign_agents.decoding import left_padded, positions
+from superalign_agents.batching import left_padded, positions
 from superalign_agents.transformer import TransformerAgent
 from superalign_env.errors import InvalidOption
 from superalign_env.types import View
