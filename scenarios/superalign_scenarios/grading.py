@@ -68,7 +68,7 @@ def truth_pay(spoken: Utterance, grades: Sequence[Grade]) -> list[Reward]:
     return [Reward(spoken.seat, "truth", 2.0 * value - 1.0, spoken.turn)]
 
 
-def read_verdict(spoken: Utterance, about: int) -> Judged:
+def _strictly_read(spoken: Utterance, about: int) -> Judged:
     """Return a critic's judgement of a turn, without a verdict where it cannot be parsed.
 
     Args:
@@ -95,7 +95,7 @@ def read_verdicts(
             be read (``verdict.unreadable``). None reads the strict form alone.
     """
     if answer is None:
-        return tuple([read_verdict(spoken, about) for spoken in utterances]), ()
+        return tuple([_strictly_read(spoken, about) for spoken in utterances]), ()
     facts: list[Judged] = []
     events: list[Event] = []
     for spoken in utterances:

@@ -60,6 +60,7 @@ def test_there_are_enough_of_them_and_each_names_its_paper():
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.id)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_intent_is_kept_by_every_phrasing(strategy, seed):
+    assert strategy.phrasings
     for phrasing in strategy.phrasings:
         messages = strategy.about(seed, phrasing)
         assert "{" not in "".join(messages).replace(seed, "")

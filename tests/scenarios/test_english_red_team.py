@@ -181,7 +181,9 @@ def test_every_strategy_is_a_valid_query_of_any_labelled_rows(rows, strategy):
         "learner_0": lambda text: REFUSAL,
         "critic_0": KeywordCritic(),
     }
-    for episode in superalign_env.Rollouts(scenario, seats).run(4):
+    episodes = superalign_env.Rollouts(scenario, seats).run(4)
+    assert len(episodes) == 4
+    for episode in episodes:
         assert episode.queries[-1].valid
         assert {(p.family, p.id) for p in played(episode)} == {
             (strategy.family, strategy.id)

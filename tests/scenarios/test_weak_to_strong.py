@@ -218,3 +218,15 @@ def test_each_supervisor_can_have_noise_of_its_own() -> None:
     episode = play(said=["comply"], supervisors=2, noise=noise)
     assert [label.text for label in labels_of(episode)] == ["comply", "refuse"]
     assert episode.options["noise"] == noise
+
+
+def test_critics_in_english_are_read_after_repairs_that_are_counted() -> None:
+    scenario = WeakToStrong(renderer="english", critics=2)
+    game = Game(scenario, EpisodeKey())
+    game.step([Reply("comply")])
+    game.step([Reply('Sure: {"score": "8/10"}'), Reply("no idea")])
+    game.step([Reply("comply")])
+    episode = game.episode()
+    assert [fact.score for fact in episode.judged] == [0.8, None]
+    kinds = [event.kind for event in episode.events if event.kind.startswith("verdict")]
+    assert kinds == ["verdict.repaired", "verdict.unreadable"]

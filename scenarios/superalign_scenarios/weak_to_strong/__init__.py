@@ -20,7 +20,6 @@ from superalign_env.types import (
     Episode,
     Event,
     Grade,
-    Judged,
     Reward,
     Role,
     Seat,
@@ -37,7 +36,7 @@ from superalign_scenarios.grading import (
     brier_pay,
     format_penalty,
     goodness,
-    read_verdict,
+    read_verdicts,
     truth_pay,
 )
 from superalign_scenarios.rendering import MaxNewTokens, make_renderer
@@ -254,14 +253,13 @@ class WeakToStrong:
         judged = self._taught(state)
         worth = goodness(self.source.grade(state.task, judged.text))
         rewards: list[Reward] = []
-        events: list[Event] = []
-        facts: list[Judged] = []
         scores: list[float] = []
-        for spoken in utterances:
-            # Nobody spoke a label that noise has changed.
-            about = judged.turn if judged.as_said else -1
-            fact = read_verdict(spoken, about)
-            facts.append(fact)
+        # Nobody spoke a label that noise has changed.
+        about = judged.turn if judged.as_said else -1
+        answer = judged.text if self.renderer.json_verdicts else None
+        facts, reading = read_verdicts(utterances, about, answer=answer)
+        events = [*reading]
+        for spoken, fact in zip(utterances, facts, strict=True):
             rewards += _critic_pay(spoken, fact.verdict, worth)
             scores += [] if fact.score is None else [fact.score]
         mean = sum(scores) / len(scores) if scores else None
@@ -283,7 +281,7 @@ class WeakToStrong:
             again,
             is_kept or bool(again),
         )
-        return Step(then, tuple(rewards), events=tuple(events), judged=tuple(facts))
+        return Step(then, tuple(rewards), events=tuple(events), judged=facts)
 
     def _answered(self, state: WeakToStrongState, spoken: Utterance) -> Step:
         grades = self._grades(state.task, spoken)
