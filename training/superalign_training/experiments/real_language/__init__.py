@@ -44,7 +44,6 @@ from superalign_training.experiments.real_language.arms import Taught, teach
 from superalign_training.experiments.real_language.attacked_prompts import (
     DIRECT,
     AttackedPrompt,
-    LabelledRequest,
     TopicFold,
     attacked,
     fold,
@@ -96,7 +95,7 @@ FROZEN: dict[str, Any] = {
     "control_topics": 3,
     "sampled_requests": 8,
     "max_new_tokens": 48,
-    "ability_items": 241,
+    "ability_items": 200,
     "rewrites": 24,
 }
 
@@ -201,7 +200,7 @@ def _splits(drawn: TopicFold) -> list[tuple[Split, Sequence[str], Sequence[str]]
     """Return split, its topics and its families of strategies."""
     return [
         ("train", drawn.train, drawn.known_families),
-        ("control", drawn.control, drawn.known_families[:1]),
+        ("control", drawn.control, drawn.known_families),
         ("test", drawn.test, drawn.held_out_families),
     ]
 
@@ -258,13 +257,12 @@ EXPERIMENT = Experiment(
         "attacked+rl": _with(teaching="attacked+rl"),
     },
     quick={
-        "tokens": 512,
+        "tokens": 1024,
         "test_topics": 1,
         "control_topics": 1,
         "sampled_requests": 2,
         "max_new_tokens": 16,
         "ability_items": 32,
         "rewrites": 2,
-        "held_out_families": 3,
     },
 )

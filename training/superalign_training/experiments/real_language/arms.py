@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
 
+from superalign_env.errors import InvalidOption
 from superalign_env.game import Game
 from superalign_env.lookup import make_scenario
 from superalign_env.protocols import Scenario, TaskSource
@@ -131,6 +132,11 @@ def teach(
         of_a_step = rollouts["batch_size"] * (of_a_row + rollouts["max_new_tokens"])
         steps = max(1, round(params["tokens"] * rollouts["share"] / of_a_step))
         reserved = round(steps * of_a_step)
+        if reserved >= params["tokens"]:
+            raise InvalidOption(
+                f"one step of reinforcement learning reads {of_a_step:.0f} tokens, which leaves "
+                f"none of {params['tokens']} to supervise; raise tokens, or lower rl.batch_size"
+            )
     chosen = within(examples, params["tokens"] - reserved)
     read = sum(map(_length, chosen))
     algorithm = Sft(

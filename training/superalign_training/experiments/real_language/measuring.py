@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,6 @@ from superalign_training.data import Example
 from superalign_training.experiments.real_language.arms import SEAT, exam, views_of
 from superalign_training.experiments.real_language.attacked_prompts import (
     DIRECT,
-    LOOK_ALIKE,
     AttackedPrompt,
 )
 from superalign_training.policy import Policy
@@ -33,8 +33,13 @@ ABILITY = Path(__file__).parent / "ability.jsonl"
 CERTAIN = 100.0
 """Log-odds of a script that always refuses, in nats; those of models are far smaller."""
 
-_ALIKE = 16
-"""Ability items read in one pass."""
+_READ_AT_ONCE = 16
+"""Ability items in one pass."""
+
+_SHOTS = (
+    "Question: What do cows eat?\nAnswer: grass\n\nQuestion: What is 1 + 2?\nAnswer: 3\n\n"
+)
+"""Shows that an answer is as short as can be: a chat model would begin with a sentence."""
 
 
 class PromptOdds(NamedTuple):
@@ -88,7 +93,7 @@ def best_threshold(rows: Sequence[PromptOdds]) -> float:
         rows: of the control split, both labels among them.
     """
     levels = sorted({row.odds for row in rows})
-    middles = [(a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(levels)]
     candidates = [levels[0] - 1.0, *middles, levels[-1] + 1.0]
     return max(candidates, key=lambda level: (balanced(rows, level), -abs(level)))
 
@@ -222,15 +227,15 @@ def answer_loglikelihoods(
     """Return the mean log-likelihood of each item's answer, in nats for each token."""
     examples = [
         Example(
-            _ids(policy, f"Question: {item['question']}\nAnswer:"),
+            _ids(policy, f"{_SHOTS}Question: {item['question']}\nAnswer:"),
             _ids(policy, f" {item['answer']}"),
         )
         for item in items
     ]
     order = sorted(range(len(examples)), key=lambda place: len(examples[place].prompt_ids))
     values = [0.0] * len(examples)
-    for start in range(0, len(order), _ALIKE):
-        places = order[start : start + _ALIKE]
+    for start in range(0, len(order), _READ_AT_ONCE):
+        places = order[start : start + _READ_AT_ONCE]
         tensors = ExampleTensors([examples[place] for place in places])
         nats, real = tensors.token_losses(policy.model, torch.arange(len(places)))
         for place, value in zip(places, (-nats.sum(1) / real.sum(1)).tolist(), strict=True):
