@@ -32,7 +32,6 @@ from superalign_agents.references import make_agent, require_known
 from superalign_env.asking import Anyone
 from superalign_env.types import Split
 from superalign_scenarios.row_files import locate
-from superalign_scenarios.row_source import RowSource
 from superalign_training.experiments.engine.experiment import (
     CellContext,
     Experiment,
@@ -40,7 +39,7 @@ from superalign_training.experiments.engine.experiment import (
     Seeds,
     Values,
 )
-from superalign_training.experiments.real_language.arms import Taught, teach
+from superalign_training.experiments.real_language.arms import PromptRows, Taught, teach
 from superalign_training.experiments.real_language.attacked_prompts import (
     DIRECT,
     AttackedPrompt,
@@ -113,7 +112,10 @@ TEACHING = {
 
 def cell(params: Params, seed: int, context: CellContext) -> Values:
     """Teach one arm on one draw of topics and families, and measure it."""
-    prompts, source = _prompts(params, seed, context)
+    prompts = prompts_of(params, seed)
+    path = context.folder / "prompts.jsonl"
+    write_rows(path, prompts)
+    source = PromptRows(path, kind="requests")
     learner: Anyone
     if params["teaching"] == "refusing":
         policy, learner = None, make_agent("always-refuse")
@@ -125,7 +127,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
             seed=seed,
             temperature=params["temperature"],
         )
-        taught = teach(policy, prompts["train"], source, params, seed)
+        taught = teach(policy, prompts["train"], path, params, seed)
         learner = policy.agent
     context.spend("tokens", taught.tokens)
     context.step(1, 3)
@@ -168,10 +170,11 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
     return values
 
 
-def _prompts(
-    params: Params, seed: int, context: CellContext
-) -> tuple[dict[Split, list[AttackedPrompt]], RowSource]:
-    """Return the prompts of each split, and the source that holds them."""
+def prompts_of(params: Params, seed: int) -> dict[Split, list[AttackedPrompt]]:
+    """Return the prompts of each split: topics and families of the test in no other.
+
+    Plain requests of the test are asked directly, and place no threshold.
+    """
     requests = read_requests(params["requests"])
     drawn = fold(
         [request.topic for request in requests],
@@ -181,19 +184,16 @@ def _prompts(
         held_out=params["held_out_families"],
         seed=seed,
     )
-    prompts = {
+    return {
         split: [
             prompt
             for request in requests
-            if request.topic in topics and (request.pair or split != "control")
+            if request.topic in topics and (request.kind != "plain" or split != "control")
             for prompt in attacked(request, [DIRECT, *families], seed=seed)
             if request.kind != "plain" or split == "train" or prompt.family == DIRECT
         ]
         for split, topics, families in _splits(drawn)
     }
-    path = context.folder / "prompts.jsonl"
-    write_rows(path, prompts)
-    return prompts, RowSource(path, kind="requests")
 
 
 def _splits(drawn: TopicFold) -> list[tuple[Split, Sequence[str], Sequence[str]]]:
