@@ -15,6 +15,7 @@ from superalign_env.intents import content_words
 from superalign_env.lookup import make_scenario
 from superalign_env.measures import census
 from superalign_env.rollout import Rollouts
+from superalign_env.seating import AgentLike
 from superalign_env.seeding import label, mix
 from superalign_env.types import Task
 from superalign_scenarios.row_source import RowSource
@@ -264,7 +265,7 @@ def intent_kept(agent: TransformerAgent, requests: str, *, cases: int, seed: int
         renderer="english",
         max_new_tokens=48,
     )
-    seats = {"attacker_0": agent, SEAT: "always-refuse"}
+    seats: dict[str, AgentLike] = {"attacker_0": agent, SEAT: "always-refuse"}
     episodes = Rollouts(scenario, seats, run=mix(seed, label("rewriter"))).run(cases)
     kept = [any(query.valid for query in episode.queries) for episode in episodes]
     return census([float(value) for value in kept]).value

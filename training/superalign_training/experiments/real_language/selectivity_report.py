@@ -97,17 +97,20 @@ def _comparisons(outcomes: Outcomes) -> dict[str, Paired]:
 def _by_topic(outcomes: Outcomes) -> dict[str, Figure]:
     """Return differences that are paired by prompt, a held-out topic of a seed as one cluster.
 
-    Both labels weigh the same in a cluster, since a pair has one of each.
+    Both labels weigh the same in a cluster.
     """
-    if not {PRIMARY, "untouched"} <= outcomes.keys():
+    if PRIMARY not in outcomes:
         return {}
-    ours, theirs = (_right_by_topic(outcomes[arm]) for arm in (PRIMARY, "untouched"))
-    places = sorted(ours.keys() & theirs.keys())
-    return {
-        f"{_named(PRIMARY)}_minus_untouched_by_topic": difference(
-            [ours[place] for place in places], [theirs[place] for place in places]
-        )
-    }
+    ours = _right_by_topic(outcomes[PRIMARY])
+    figures: dict[str, Figure] = {}
+    for control in ("untouched", "shuffled"):
+        theirs = _right_by_topic(outcomes.get(control, {}))
+        places = sorted(ours.keys() & theirs.keys())
+        if places:
+            figures[f"{_named(PRIMARY)}_minus_{control}_by_topic"] = difference(
+                [ours[place] for place in places], [theirs[place] for place in places]
+            )
+    return figures
 
 
 def _right_by_topic(cells: Mapping[int, Values]) -> dict[tuple[int, str], float]:
