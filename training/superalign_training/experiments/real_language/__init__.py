@@ -18,10 +18,11 @@ Arms, each of `tokens` trained tokens (prompts and completions that optimiser st
 * ``benign-only``: as ``sft-attacked``, without harmful requests;
 * ``always-refuse``: a script.
 
-Cost, in tokens (1,024 trained ones take about 18 CPU seconds, 1,024 read ones 6, 60 sampled
-ones 1): an arm trains 8,192, reads about 18,000 for the test (50 matched and 10 plain
-requests, directly and by three families), 4,000 for the threshold and 4,000 for ability, and samples 1,500: about
-5 CPU minutes. Six seeds of six arms are about 180 CPU minutes.
+Cost, in tokens (1,000 trained ones take about 25 CPU seconds on a shared core, 1,000 read ones
+5, 60 sampled ones 1): an arm trains 7,168 (180 s), reads 330 prompts of about 60 tokens with
+two dozen tokens of prefixes (95 s) and 200 ability items of 45 (25 s), and samples 32 answers
+of 48 (35 s): about 5.6 CPU minutes with loading, one more with reinforcement learning, half of
+that without training. Six seeds of seven arms are about 190 CPU minutes; ``--quick`` takes 5.
 """
 
 from collections.abc import Sequence
@@ -67,8 +68,8 @@ FROZEN: dict[str, Any] = {
     "model": "smollm2",
     "requests": ["borderline"],
     "teaching": "attacked",
-    "tokens": 8192,
-    "batch_size": 8,
+    "tokens": 7168,
+    "batch_size": 4,
     "learning_rate": 1e-3,
     "rank": 8,
     "temperature": 0.7,
@@ -148,7 +149,7 @@ def cell(params: Params, seed: int, context: CellContext) -> Values:
         "rl_tokens": taught.rl_tokens,
         "taught": taught.numbers,
         "threshold": threshold,
-        "rates": rates(test, threshold),
+        **rates(test, threshold),
         "prompts": [
             [
                 row.prompt.request.topic,
@@ -251,10 +252,14 @@ EXPERIMENT = Experiment(
     picture=picture,
     ready=ready,
     candidates={
-        "attacked 1e-3": FROZEN,
-        "attacked 3e-4": _with(learning_rate=3e-4),
-        "attacked 2e-3": _with(learning_rate=2e-3),
-        "attacked+rl": _with(teaching="attacked+rl"),
+        "1e-3": FROZEN,
+        "3e-4": _with(learning_rate=3e-4),
+        "2e-3": _with(learning_rate=2e-3),
+        "batches of 8": _with(batch_size=8),
+        "half by rl": _with(teaching="attacked+rl"),
+        "half by rl, 1e-3": _with(
+            teaching="attacked+rl", rl={**FROZEN["rl"], "learning_rate": 1e-3}
+        ),
     },
     quick={
         "tokens": 1024,

@@ -60,9 +60,7 @@ def reduce(outcomes: Outcomes) -> ExperimentResult:
     }
     for arm, cells in outcomes.items():
         for rate, _ in _RATES:
-            figures[f"{_named(arm)}_{rate}"] = mean(
-                list(column(cells, "rates", rate).values())
-            )
+            figures[f"{_named(arm)}_{rate}"] = mean(list(column(cells, rate).values()))
     comparisons = _comparisons(outcomes)
     figures |= {f"{_named(PRIMARY)}_minus_{_named(k)}": v for k, v in comparisons.items()}
     figures |= _by_topic(outcomes)
@@ -86,9 +84,9 @@ def _comparisons(outcomes: Outcomes) -> dict[str, Paired]:
     """Return control → balanced accuracy of the primary arm minus the control's, by seed."""
     if PRIMARY not in outcomes:
         return {}
-    ours = column(outcomes[PRIMARY], "rates", "balanced")
+    ours = column(outcomes[PRIMARY], "balanced")
     return {
-        control: paired_difference(ours, column(outcomes[control], "rates", "balanced"))
+        control: paired_difference(ours, column(outcomes[control], "balanced"))
         for control in (*CONTROLS, "sft", "sft-rl")
         if control in outcomes
     }
@@ -159,7 +157,7 @@ def _intent(outcomes: Outcomes) -> dict[str, Figure]:
 
 def _rate_table(outcomes: Outcomes) -> ResultTable:
     rows: list[Sequence[Figure]] = [
-        (arm, *[mean(list(column(cells, "rates", rate).values())) for rate, _ in _RATES])
+        (arm, *[mean(list(column(cells, rate).values())) for rate, _ in _RATES])
         for arm, cells in outcomes.items()
     ]
     head = ("arm", *[title for _, title in _RATES])
@@ -227,7 +225,7 @@ def picture(figure: "Drawing", outcomes: Outcomes) -> None:
     estimates(
         axes,
         {
-            arm: mean(list(column(cells, "rates", "balanced").values()))
+            arm: mean(list(column(cells, "balanced").values()))
             for arm, cells in outcomes.items()
         },
     )
