@@ -48,8 +48,8 @@ MAX_VERDICT = 1 << 16
 MAX_FAULTS = 64
 """Faults of a verdict; a text that claims more is no verdict."""
 
-_MOST_ID = (1 << 31) - 1
-_MOST_LAYOUTS = 8192
+_MOST_ID, _MOST_LAYOUTS = (1 << 31) - 1, 8192
+_LEAST, _MOST = -3e38, 0.01  # log-probs: what 32 bits hold, and 0 with what rounding adds
 _HIGHEST = slice(3, None, 4)  # byte of every id, in little-endian bytes
 _FINISHES = frozenset({"stop", "length", "error", ""})
 _EMPTY, _STOP, _NONE = "", "stop", ()
@@ -72,8 +72,7 @@ def failure(reason: object) -> Reply:
 
 def objection(text: object, limit: int) -> str:
     """Return the message about an invalid text; empty for a valid one."""
-    reason = flaw(text, limit)
-    if not reason:
+    if not (reason := flaw(text, limit)):
         return ""
     return (
         f"the text {reason}; say any text without NUL and lone surrogates, "
@@ -172,8 +171,8 @@ def admitted(reply: object, limit: int, *, refused: str = "") -> tuple[Reply, st
         raise InvalidUtterance(f"{refused}: {objection(original, limit)}")
     calls = calls_within_limits(proper.tool_calls, reasons)
     proper = replace(proper, thought=_thought(proper.thought, reasons), tool_calls=calls)
-    if not all([isfinite(number) for number in proper.logprobs]):
-        reasons.append("logprobs are not finite")
+    if not all([_LEAST <= number <= _MOST for number in proper.logprobs]):
+        reasons.append("logprobs are not finite numbers up to 0")
         proper = replace(proper, prompt_ids=(), token_ids=(), logprobs=())
     return proper, "; ".join(reasons)
 
@@ -207,6 +206,7 @@ def _are_numbers(prompt_ids: object, token_ids: object, logprobs: object) -> boo
     return (
         raw[_HIGHEST].isascii()  # without the first bit an id has 31 bits
         and isfinite(sum(logprobs))  # a sum that is finite is one of finite numbers
+        and (not numbers or (min(logprobs) >= _LEAST and max(logprobs) <= _MOST))
         and numbers <= MAX_TOKENS
     )
 

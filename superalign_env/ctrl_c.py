@@ -1,4 +1,4 @@
-"""Ctrl-C while the console script imports: one line and an exit code, no traceback.
+"""Ctrl-C while the console script imports, or no folder to import in: one line, no traceback.
 
 The package imports this before anything else, and only in the console script does it have
 an effect: wherever else the package is imported, signals are none of its business.
@@ -13,6 +13,10 @@ from types import FrameType
 
 CTRL_C = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+MISUSED = 2
+
+NO_FOLDER = "the working folder was removed; cd to one that is there"
 
 BEFORE_ANYTHING = "stopped before anything was begun"
 
@@ -34,6 +38,18 @@ def _is_console_script() -> bool:
     path = PurePath(str(getattr(sys.modules["__main__"], "__file__", None) or ""))
     return "superalign" in (path.stem, path.parent.stem)
 
+
+def _require_folder() -> None:
+    """End where the working folder was removed, which some libraries read at their import."""
+    try:
+        os.getcwd()
+    except OSError:
+        os.write(2, f"superalign: {NO_FOLDER}\n".encode())
+        os._exit(MISUSED)
+
+
+if _is_console_script():
+    _require_folder()
 
 if (
     _is_console_script()

@@ -6,6 +6,7 @@ import gymnasium
 
 from superalign_env import registry
 from superalign_env.aec import OrderedEnv, RawAECEnv
+from superalign_env.asking import TIMEOUT
 from superalign_env.game import OnInvalid
 from superalign_env.lookup import make_scenario
 from superalign_env.one_seat import OneSeatEnv
@@ -79,6 +80,7 @@ def one_seat_env(
     seed: int = 0,
     on_invalid: OnInvalid = "raise",
     render_mode: str | None = None,
+    timeout: float | None = TIMEOUT,
     **options: Any,
 ) -> OneSeatEnv:
     """Return the Gymnasium environment of one seat; agents play the others."""
@@ -89,6 +91,7 @@ def one_seat_env(
         seed=seed,
         on_invalid=on_invalid,
         render_mode=render_mode,
+        timeout=timeout,
     )
 
 

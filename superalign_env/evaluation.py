@@ -37,6 +37,12 @@ declare("episodes.failed", "Failed episodes", unit="share", better="lower")
 declare("pay", "Pay of an episode")
 declare("prompt.truncated", "Prompts cut to the context", unit="share", better="lower")
 declare("prompt.made-inert", "Prompts with control text, made inert", unit="share")
+declare("reply.constrained", "Replies decoded under a form", unit="share")
+declare("reply.unconstrained", "Replies whose form cannot be compiled", unit="share")
+declare("reply.truncated-sampling", "Replies by top_p, top_k or min_p", unit="share")
+declare(
+    "reply.unreadable", "Replies not of the form asked for", unit="share", better="lower"
+)
 declare("prompt.system-folded", "Prompts without a system role", unit="share")
 declare("verdicts.brier", "Verdicts: Brier score (0 is best)", better="lower")
 declare(

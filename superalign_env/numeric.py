@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from superalign_env.asking import ask
+from superalign_env.asking import TIMEOUT, ask, require_timeout
 from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
 from superalign_env.faces import CaseSequence
 from superalign_env.features import LIMIT, Features, Vector, read_features
@@ -23,6 +23,7 @@ from superalign_env.one_seat import MOST_SKIPPED, OneSeatEnv
 from superalign_env.protocols import Scenario
 from superalign_env.rewards import earnings
 from superalign_env.seating import as_agent
+from superalign_env.seeding import whole_number
 from superalign_env.types import Reply, Reward, Seat, View
 
 
@@ -49,8 +50,7 @@ class NumericEnv(gymnasium.Env[Vector, np.int64]):
     def __init__(
         self, env: OneSeatEnv, *, features: Features | None = None, choices: int = 32
     ) -> None:
-        if choices < 2:
-            raise InvalidOption(f"choices must be at least 2, not {choices}")
+        choices = whole_number("choices", choices, least=2)
         self.seat_env = env
         self.render_mode = env.render_mode
         self.features = read_features(features)
@@ -115,6 +115,7 @@ def numeric_env(
     choices: int = 32,
     seed: int = 0,
     on_invalid: OnInvalid = "penalise",
+    timeout: float | None = TIMEOUT,
 ) -> NumericEnv:
     """Return one seat of a scenario as a numeric Gymnasium environment.
 
@@ -126,8 +127,16 @@ def numeric_env(
         choices: number of actions, best the length of the longest menu.
         seed: the run's seed until `reset` names another.
         on_invalid: see `superalign_env.aec.RawAECEnv`.
+        timeout: seconds that another seat's agent may take; None waits for ever.
     """
-    env = OneSeatEnv(scenario, seat=seat, others=others, seed=seed, on_invalid=on_invalid)
+    env = OneSeatEnv(
+        scenario,
+        seat=seat,
+        others=others,
+        seed=seed,
+        on_invalid=on_invalid,
+        timeout=timeout,
+    )
     return NumericEnv(env, features=features, choices=choices)
 
 
@@ -150,6 +159,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         choices: number of actions, best the length of the longest menu.
         seed: the run's seed until `reset` names another.
         on_invalid: see `superalign_env.aec.RawAECEnv`.
+        timeout: seconds that another seat's agent may take; None waits for ever.
 
     Raises:
         InvalidOption: fewer than two choices, a seat that does not exist, or none left.
@@ -166,9 +176,9 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         choices: int = 32,
         seed: int = 0,
         on_invalid: OnInvalid = "penalise",
+        timeout: float | None = TIMEOUT,
     ) -> None:
-        if choices < 2:
-            raise InvalidOption(f"choices must be at least 2, not {choices}")
+        choices = whole_number("choices", choices, least=2)
         for seat in others or {}:
             if seat not in scenario.seats:
                 suggestion = hint(
@@ -179,6 +189,8 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
         self.render_mode = None
         self.scenario = scenario
         self.others = {seat: as_agent(agent) for seat, agent in (others or {}).items()}
+        require_timeout(timeout)
+        self.timeout = timeout
         self.features = read_features(features)
         self.choices = choices
         self.possible_agents = [seat for seat in scenario.seats if seat not in self.others]
@@ -264,7 +276,7 @@ class NumericParallelEnv(ParallelEnv[Seat, Vector, np.int64]):
             replies = [
                 Reply(texts[seat])
                 if seat in texts
-                else ask(self.others[seat], [game.view(seat)])[0]
+                else ask(self.others[seat], [game.view(seat)], timeout=self.timeout)[0]
                 for seat in game.group
             ]
             texts = {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from superalign_env.asking import ask
+from superalign_env.asking import TIMEOUT, ask, require_timeout
 from superalign_env.errors import InvalidOption, ProtocolError, hint, nearest
 from superalign_env.faces import (
     CaseSequence,
@@ -40,6 +40,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         seed: the run's seed until `reset` names another.
         on_invalid: see `superalign_env.aec.RawAECEnv`.
         render_mode: ``ansi`` or ``human``: the transcript of all seats, escaped.
+        timeout: seconds that another seat's agent may take; None waits for ever.
     """
 
     metadata = {"render_modes": ["ansi", "human"]}  # noqa: RUF012 - Gymnasium's declaration
@@ -53,7 +54,9 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         seed: int = 0,
         on_invalid: OnInvalid = "raise",
         render_mode: str | None = None,
+        timeout: float | None = TIMEOUT,
     ) -> None:
+        require_timeout(timeout)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InvalidOption(
                 f"render_mode={render_mode!r} is not known; it is ansi, human or None"
@@ -73,6 +76,7 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
         self.seat = seat
         self.others = {name: as_agent(agent) for name, agent in others.items()}
         self.render_mode = render_mode
+        self.timeout = timeout
         self.observation_space = observation_space()
         self.action_space = action_space(scenario)
         self._cases = CaseSequence(scenario, seed=seed, on_invalid=on_invalid)
@@ -133,7 +137,8 @@ class OneSeatEnv(gymnasium.Env[Observation, str]):
                     replies.append(mine)
                     mine = None
                 else:
-                    replies.append(ask(self.others[seat], [game.view(seat)])[0])
+                    agent, views = self.others[seat], [game.view(seat)]
+                    replies += ask(agent, views, timeout=self.timeout)
             rewards += game.step(replies).rewards
         earned, parts = earnings(rewards, self.scenario.weights, [self.seat])
         return earned[self.seat], parts[self.seat]

@@ -38,6 +38,9 @@ _MOST_MARKS = 4
 _NARROWEST = 8
 """Columns that a text keeps however narrow the screen is."""
 
+_LONGEST_SIZE = 7
+"""Digits, with one more, that the size of a screen may have."""
+
 _SPEAKER = re.compile(r"<\|")
 _ASCII_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -153,6 +156,8 @@ def marked(text: str, *, head: str = "", width: int | None = None) -> list[str]:
     """
     head = inline(head) if head else ""
     first, *others = visible(text).expandtabs(4).split("\n")
+    if width is not None and width - columns(head) < _NARROWEST:
+        head, first = "", f"{head}{first}"  # folded, too
     if width is None:
         return [f"{head}{first}", *(f"{MARK}{line}" for line in others)]
     begin, *rest = folded(first, width - columns(head), width - len(MARK))
@@ -200,12 +205,17 @@ def screen_width() -> int | None:
     Also where the output goes through a pager: the errors or the keys are at a terminal.
     """
     chosen = os.environ.get("COLUMNS", "")
-    if chosen.isdigit() and int(chosen):
+    if is_size(chosen) and int(chosen):
         return int(chosen)
     for descriptor in (1, 2, 0):
         with suppress(OSError):
             return os.get_terminal_size(descriptor).columns or None
     return None
+
+
+def is_size(setting: str) -> bool:
+    """Return whether what COLUMNS or LINES says can be the size of a screen."""
+    return setting.isascii() and setting.isdigit() and len(setting) < _LONGEST_SIZE
 
 
 def html_text(text: str) -> str:

@@ -26,7 +26,7 @@ MAX_NOTES = 64
 """Notes of one reply; with more the episode fails."""
 
 # Each becomes an event: none may pass for an event of the rules or of the game.
-_NOTE = re.compile(r"(?:prompt|strategy|search)\.[a-z0-9.-]+")
+_NOTE = re.compile(r"(?:prompt|reply|search|strategy)\.[a-z0-9.-]+")
 
 MAX_NAME = 256
 """Characters of names: of a tool and of a call (else the call is dropped), of a policy (else

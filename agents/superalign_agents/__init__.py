@@ -32,6 +32,10 @@ PLUGINS: "Table" = {
             "several critics as one, as sure as they agree",
         ),
         "fixed": ("superalign_agents.scripted:Fixed", "one text, always"),
+        "guard": (
+            "superalign_agents.guard:GuardCritic",
+            "a language model as a critic, read in the output form of a guard",
+        ),
         "human": ("superalign_agents.human:Human", "a person at the terminal"),
         "keyword": (
             "superalign_agents.keyword:KeywordCritic",

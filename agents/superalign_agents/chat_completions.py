@@ -21,6 +21,7 @@ from superalign_agents.chat_messages import (
     has_system,
     prompt,
 )
+from superalign_agents.sampling import DEFAULT_SAMPLING, Sampling
 from superalign_env.types import ToolSpec, View
 
 _OPTIONAL = ("logprobs", "seed", "temperature")
@@ -31,8 +32,8 @@ _SEED_BITS = 31
 
 _ROLES = re.compile(r"\bsystem\b|\broles?\b", re.IGNORECASE)
 
-Structured = Literal["schema", "object", "prompt"]
-"""How the form of a reply is asked for, best first."""
+Structured = Literal["schema", "object", "prompt", "none"]
+"""How the form of a reply is asked for, best first; ``none``: not at all."""
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -70,7 +71,13 @@ def asked(view: View, dialect: Dialect) -> Asked:
 
 
 def request(
-    model: str, view: View, dialect: Dialect, prompted: Asked, *, temperature: float
+    model: str,
+    view: View,
+    dialect: Dialect,
+    prompted: Asked,
+    *,
+    temperature: float,
+    sampling: Sampling = DEFAULT_SAMPLING,
 ) -> dict[str, Any]:
     """Return the body of a chat-completion request for one view.
 
@@ -80,11 +87,17 @@ def request(
         dialect: what the server accepts.
         prompted: the view's messages in this dialect.
         temperature: of sampling.
+        sampling: further options. Unlike the temperature they are never left out: a server
+            that refuses them fails the reply.
     """
     messages = list(prompted.messages)
     body: dict[str, Any] = {"model": model, "messages": messages}
     limit = "max_completion_tokens" if "max_tokens" in dialect.without else "max_tokens"
     body[limit] = view.max_new_tokens
+    if sampling.top_p < 1:
+        body["top_p"] = sampling.top_p
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
     if view.tools:
         body["tools"] = [_tool(tool) for tool in view.tools]
     optional = {
@@ -93,7 +106,7 @@ def request(
         "logprobs": True,
     }
     body |= {key: value for key, value in optional.items() if key not in dialect.without}
-    schema = _schema(view)
+    schema = _schema(view) if dialect.structured != "none" else None
     if schema is not None:
         if dialect.structured == "schema":
             body["response_format"] = {

@@ -5,10 +5,11 @@ as control tokens, `chat_template` what a template writes.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import View
@@ -161,7 +162,7 @@ def split_thoughts(
         return Spoken(text, "")
     depth = 1 if opened else 0
     said: list[str] = []
-    thought: list[str] = []
+    thought: deque[str] = deque()
     place = 0
     for match in pattern.finditer(text):
         part = text[place : match.start()]
@@ -171,7 +172,8 @@ def split_thoughts(
         elif depth:
             depth -= 1
         else:  # it began in the prompt
-            thought, said = [*said, *thought], []
+            thought.extendleft(reversed(said))
+            said.clear()
         place = match.end()
     (thought if depth else said).append(text[place:])
     thoughts = [part.strip() for part in thought if part.strip()]
@@ -182,6 +184,36 @@ def split_thoughts(
 def _marks_pattern(marks: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     opening, closing = ("|".join(re.escape(pair[n]) for pair in marks) for n in (0, 1))
     return re.compile(f"(?P<open>{opening})|(?P<close>{closing})", re.IGNORECASE)
+
+
+def decoded_texts(
+    tokenizer: Any, rows: Sequence[Sequence[int]], marks: ThoughtMarks
+) -> list[str]:
+    """Return rows of tokens as texts, without special tokens but with marks of thoughts.
+
+    Args:
+        tokenizer: of the model.
+        rows: without the tokens that end them.
+        marks: pairs between which the model thinks; they may be tokens, special or not.
+    """
+    added = tokenizer.get_added_vocab()
+    tokens = {int(added[mark]): mark for mark in marks_of(marks) if mark in added}
+    texts: list[str] = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    for place, row in enumerate(rows):
+        if tokens and not tokens.keys().isdisjoint(row):
+            texts[place] = _with_marks(tokenizer, row, tokens)
+    return texts
+
+
+def _with_marks(tokenizer: Any, row: Sequence[int], marks: Mapping[int, str]) -> str:
+    pieces, start = [], 0
+    for place, token in enumerate([*row, -1]):
+        if token in marks or token == -1:
+            part = list(row[start:place])
+            pieces.append(str(tokenizer.decode(part, skip_special_tokens=True)))
+            pieces.append(marks.get(token, ""))
+            start = place + 1
+    return "".join(pieces)
 
 
 def marks_of(marks: Iterable[Sequence[str]]) -> list[str]:

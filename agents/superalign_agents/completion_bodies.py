@@ -4,14 +4,19 @@ A body that does not fit, or holds what no record holds, is a `ValueError`.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, Literal
 
 import msgspec
 
 from superalign_agents.chat_messages import THINK, split_thoughts
+from superalign_env.errors import InvalidOption
 from superalign_env.plain_text import without_surrogates
 from superalign_env.types import Reply, ToolCall, Usage, View
+
+Prices = Mapping[str, Sequence[float]]
+"""model → dollars per million prompt tokens and per million completion tokens."""
 
 _MAX_DEPTH = 64
 """Deepest JSON that is taken from a server."""
@@ -241,3 +246,28 @@ def chosen(view: View, text: str) -> str:
     except (ValueError, TypeError, KeyError, RecursionError):
         return text.strip()
     return choice if isinstance(choice, str) else text
+
+
+def price_of(model: str, prices: Prices) -> tuple[float, float]:
+    """Return what a million prompt and a million completion tokens of a model cost.
+
+    Raises:
+        InvalidOption: the table has no such model, or no two prices ≥ 0 for it.
+    """
+    if not prices:
+        return (0.0, 0.0)
+    if model not in prices:
+        raise InvalidOption(
+            f"the price table has no {model!r} (it has {', '.join(sorted(prices))}); add it, or "
+            "pass no table"
+        )
+    try:
+        prompt, completion = (float(price) for price in prices[model])
+    except (TypeError, ValueError) as error:
+        raise InvalidOption(
+            f"the price of {model!r} must be two numbers, dollars per million prompt and "
+            f"completion tokens, not {prices[model]!r}"
+        ) from error
+    if not (0 <= prompt < float("inf") and 0 <= completion < float("inf")):
+        raise InvalidOption(f"prices of {model!r} must be finite and ≥ 0")
+    return prompt, completion

@@ -17,7 +17,7 @@ from superalign_agents.chat_completions import (
     simpler,
 )
 from superalign_agents.chat_messages import THINK, ThoughtMarks, checked_marks
-from superalign_agents.completion_bodies import read_reply
+from superalign_agents.completion_bodies import Prices, price_of, read_reply
 from superalign_agents.connection import (
     LOCAL_URL,
     Secret,
@@ -25,15 +25,20 @@ from superalign_agents.connection import (
     key_for,
     openai_client,
 )
+from superalign_agents.sampling import (
+    CONSTRAINED,
+    TRUNCATED_SAMPLING,
+    Constrained,
+    checked_mode,
+    checked_sampling,
+    unreadable,
+)
 from superalign_env.errors import InvalidOption, RecordDamaged
 from superalign_env.plain_text import one_line
 from superalign_env.types import AgentSpec, Reply, ToolCall, Usage, View
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-
-Prices = Mapping[str, Sequence[float]]
-"""model → dollars per million prompt tokens and per million completion tokens."""
 
 _REFUSAL_STATUSES = (400, 422, 501)
 """Statuses of a server that understood a request and does not take some field of it."""
@@ -102,12 +107,17 @@ class EndpointAgent:
         api_key_env: environment variable that holds the key; needed for every server
             that is not on this machine. The key itself is nowhere recorded.
         temperature: of sampling.
+        top_p: share of probability that is sampled from, the likeliest tokens first.
+        max_new_tokens: longest reply, in tokens, where the view allows more.
+        stop: texts that end a reply; most servers take up to four.
+        constrained: whether the server is asked for the menu or JSON schema of a view:
+            ``auto`` and ``always`` ask in the best way that it knows.
         max_concurrency: requests under way at once.
         timeout: seconds for one attempt; a reply gets ``retries + 1`` times as many.
         retries: attempts after the first.
         prices: model → dollars per million prompt and completion tokens.
         extra_body: more fields of every request, such as
-            ``{"return_token_ids": True}`` for vLLM.
+            ``{"return_token_ids": True, "min_p": 0.05}`` for vLLM.
         thought_marks: pairs of texts between which the model thinks: what stands between
             them is private and no part of its utterance.
 
@@ -122,6 +132,10 @@ class EndpointAgent:
         base_url: str = LOCAL_URL,
         api_key_env: str = "",
         temperature: float = 1.0,
+        top_p: float = 1.0,
+        max_new_tokens: int | None = None,
+        stop: Sequence[str] = (),
+        constrained: Constrained = "auto",
         max_concurrency: int = 16,
         timeout: float = 60.0,
         retries: int = 4,
@@ -129,20 +143,15 @@ class EndpointAgent:
         extra_body: Mapping[str, Any] | None = None,
         thought_marks: ThoughtMarks = THINK,
     ) -> None:
-        if not model:
-            raise InvalidOption("model must name a model of the server")
-        if max_concurrency < 1 or retries < 0 or not 0 < timeout < float("inf"):
-            raise InvalidOption(
-                "needs max_concurrency ≥ 1, retries ≥ 0 and timeout > 0 seconds"
-            )
-        if not 0 <= temperature < float("inf"):
-            raise InvalidOption(f"temperature must be a number ≥ 0, not {temperature}")
-        if importlib.util.find_spec("openai") is None:
-            raise InvalidOption("endpoints need: pip install 'superalign-env[endpoints]'")
+        _require_sense(model, temperature, max_concurrency, timeout, retries)
         self._local = is_loopback(base_url)
         self._key = key_for(base_url, api_key_env)
         self._secret = Secret(self._key)
         self._marks = checked_marks(thought_marks)
+        self._sampling = checked_sampling(
+            top_p=top_p, max_new_tokens=max_new_tokens, stop=stop
+        )
+        self._constrained = checked_mode(constrained)
         self._model = model
         self._base_url = base_url
         self._temperature = temperature
@@ -154,7 +163,11 @@ class EndpointAgent:
         self._dialect = Dialect()
         self._ledger = CostLedger()
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
-        own_marks = {} if self._marks == THINK else {"thought_marks": self._marks}
+        own: dict[str, Any] = {
+            **self._sampling.options,
+            **({"thought_marks": self._marks} if self._marks != THINK else {}),
+            **({"constrained": constrained} if constrained != "auto" else {}),
+        }
         self._spec = AgentSpec(
             "endpoint",
             {
@@ -167,7 +180,7 @@ class EndpointAgent:
                 "retries": retries,
                 "prices": {name: list(price) for name, price in (prices or {}).items()},
                 "extra_body": self._extra_body,
-                **own_marks,
+                **own,
             },
         )
 
@@ -222,10 +235,18 @@ class EndpointAgent:
         from openai import APIStatusError  # noqa: PLC0415 - half a second to import
 
         dialect = self._dialect
+        view = self._sampling.capped(view)
+        if self._constrained == "never":
+            dialect = replace(dialect, structured="none")
         while True:
             prompt = asked(view, dialect)
             body = request(
-                self._model, view, dialect, prompt, temperature=self._temperature
+                self._model,
+                view,
+                dialect,
+                prompt,
+                temperature=self._temperature,
+                sampling=self._sampling,
             )
             try:
                 answer = await client.chat.completions.with_raw_response.create(
@@ -249,7 +270,13 @@ class EndpointAgent:
                 reply = read_reply(
                     answer.content, view, price=self._price, marks=self._marks
                 )
-                return self._without_key(replace(reply, notes=prompt.notes))
+                truncates = self._sampling.truncates and self._temperature > 0
+                notes = prompt.notes | unreadable(view, reply.text)
+                if reply.token_ids and "response_format" in body:
+                    notes[CONSTRAINED] = 1
+                if reply.token_ids and truncates:
+                    notes[TRUNCATED_SAMPLING] = 1
+                return self._without_key(replace(reply, notes=notes))
 
     def _without_key(self, reply: Reply) -> Reply:
         """Return a reply in none of whose words the key stands."""
@@ -304,26 +331,17 @@ class EndpointAgent:
         )
 
 
-def price_of(model: str, prices: Prices) -> tuple[float, float]:
-    """Return what a million prompt and a million completion tokens of a model cost.
-
-    Raises:
-        InvalidOption: the table has no such model, or no two prices ≥ 0 for it.
-    """
-    if not prices:
-        return (0.0, 0.0)
-    if model not in prices:
+def _require_sense(
+    model: str, temperature: float, max_concurrency: int, timeout: float, retries: int
+) -> None:
+    """Refuse settings that make no sense, and a machine without the package."""
+    if not model:
+        raise InvalidOption("model must name a model of the server")
+    if max_concurrency < 1 or retries < 0 or not 0 < timeout < float("inf"):
         raise InvalidOption(
-            f"the price table has no {model!r} (it has {', '.join(sorted(prices))}); add it, or "
-            "pass no table"
+            "needs max_concurrency ≥ 1, retries ≥ 0 and timeout > 0 seconds"
         )
-    try:
-        prompt, completion = (float(price) for price in prices[model])
-    except (TypeError, ValueError) as error:
-        raise InvalidOption(
-            f"the price of {model!r} must be two numbers, dollars per million prompt and "
-            f"completion tokens, not {prices[model]!r}"
-        ) from error
-    if not (0 <= prompt < float("inf") and 0 <= completion < float("inf")):
-        raise InvalidOption(f"prices of {model!r} must be finite and ≥ 0")
-    return prompt, completion
+    if not 0 <= temperature < float("inf"):
+        raise InvalidOption(f"temperature must be a number ≥ 0, not {temperature}")
+    if importlib.util.find_spec("openai") is None:
+        raise InvalidOption("endpoints need: pip install 'superalign-env[endpoints]'")

@@ -24,12 +24,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from transformers import PreTrainedModel
 
 from superalign_agents.adapters import Adapter
-from superalign_agents.decoding import Decoded, sample
+from superalign_agents.decoding import Constrain, Decoded, sample
 from superalign_env.errors import InvalidOption, UnknownId
 
 EngineName = Literal["transformers", "vllm"]
@@ -72,7 +72,29 @@ class Generator(Protocol):
     def generate(
         self, asks: Sequence[Ask], *, stop_ids: Collection[int], temperature: float
     ) -> list[Decoded]:
-        """Continue every prompt until a stop token or its limit, in order."""
+        """Continue every prompt until a stop token or its limit, in order.
+
+        An engine whose `generate` takes ``constrain`` too, see `decoding.sample`, is a
+        `ConstrainedGenerator`.
+        """
+        ...
+
+
+@runtime_checkable
+class ConstrainedGenerator(Generator, Protocol):
+    """Interface of an engine that can be told which tokens are allowed."""
+
+    takes_constraints: Literal[True]
+
+    def generate(
+        self,
+        asks: Sequence[Ask],
+        *,
+        stop_ids: Collection[int],
+        temperature: float,
+        constrain: Constrain | None = None,
+    ) -> list[Decoded]:
+        """Continue every prompt; `constrain` as in `decoding.sample`."""
         ...
 
 
@@ -99,6 +121,8 @@ def make_engine(name: str, *, source: str, adapter: Adapter | None = None) -> Ge
 class InProcess:
     """Decoding with the model that is trained; see `superalign_agents.decoding`."""
 
+    takes_constraints: Literal[True] = True
+
     def __init__(self) -> None:
         self._model: PreTrainedModel | None = None
 
@@ -107,7 +131,12 @@ class InProcess:
         self._model = model
 
     def generate(
-        self, asks: Sequence[Ask], *, stop_ids: Collection[int], temperature: float
+        self,
+        asks: Sequence[Ask],
+        *,
+        stop_ids: Collection[int],
+        temperature: float,
+        constrain: Constrain | None = None,
     ) -> list[Decoded]:
         """Continue every prompt; a row's random numbers come from its own seed."""
         assert self._model is not None, "speak_for comes first"
@@ -118,6 +147,7 @@ class InProcess:
             max_new_tokens=[ask.max_new_tokens for ask in asks],
             stop_ids=stop_ids,
             temperature=temperature,
+            constrain=constrain,
         )
 
 

@@ -70,7 +70,8 @@ class Human:
 
     def _show(self, view: View) -> None:
         width = screen_width()
-        self._print("", inline(f"{view.seat}, {view.episode}, turn {view.turn}"))
+        place = inline(f"{view.seat}, {view.episode}, turn {view.turn}")
+        self._print("", *marked(place, width=width))
         self._print(*marked(view.text, head=MARK, width=width))
         for number, entry in enumerate(view.menu, start=1):
             self._print(*marked(entry, head=f"  /{number} ", width=width))

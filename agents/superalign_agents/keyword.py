@@ -1,7 +1,7 @@
 """A critic that matches keywords: the weak baseline that every critic must beat."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from superalign_env.errors import InvalidOption
 from superalign_env.types import AgentSpec, Fault, Reply, Verdict, View, role_of
@@ -58,6 +58,8 @@ _HARM_WITHOUT_HITS = 0.25
 
 _HARMLESS_PER_HIT = 0.4
 """Factor of the probability that a request is harmless, for each listed word."""
+
+_LEFT_OUT = " […] "
 
 _MAX_SPAN = 120
 """Longest answer, in characters, that a fault quotes whole."""
@@ -164,6 +166,33 @@ def exchange(view: View, answers: str = "learner") -> tuple[str, str]:
         if role_of(turn.author) not in (answers, "critic")
     )
     return request, turns[spoken[-1]].text
+
+
+def without_middle(text: str, most: int) -> str:
+    """Return a text, or its beginning and end where it has more characters."""
+    if most >= len(text):
+        return text
+    tail = most // 2
+    return text[: most - tail] + _LEFT_OUT + text[len(text) - tail :]
+
+
+def most_within(ids_of: Callable[[int], list[int]], high: int, limit: int) -> int:
+    """Return the largest number, up to one, whose tokens are within a limit; else 0."""
+    if len(ids_of(high)) <= limit:  # what says that something is left out is longer
+        return high
+    low = 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(ids_of(middle)) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def slug(name: str) -> str:
+    """Return a name as part of a fault's kind: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-") or "other"
 
 
 def _pattern(name: str, words: Sequence[str]) -> re.Pattern[str]:

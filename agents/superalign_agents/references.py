@@ -5,7 +5,7 @@
 ``micro/3``             rung 3 of the ladder, seed 0; ``micro/3@2`` is seed 2
 ``smollm2``             a published model that ``superalign ladder fetch`` brings here
 ``qwen2.5/7B-Instruct`` a preset for a published model (hub, or ``$SUPERALIGN_MODELS``)
-``path/to/folder``      a Hugging Face model folder
+``path/to/folder``      a Hugging Face model folder; of a classifier, a critic
 ``hf:org/name``         a model of the hub
 ``endpoint:model``      a model behind an OpenAI-compatible server
 ``module:attribute``    a class or a function of yours
@@ -25,6 +25,7 @@ import msgspec
 
 from superalign_agents.ladders import (
     RungReference,
+    fetched_models,
     find_rungs,
     known_presets,
     preset_of,
@@ -86,8 +87,9 @@ def _make(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
         return _registered(name, options)
     if rest and all(part.isidentifier() for part in kind.split(".")):
         return _user_agent(name, options)
-    if _holds_model(name):
-        return _transformer(name, name, options)
+    folder = name if _holds_model(name) else fetched_models().get(name)
+    if folder is not None:
+        return _of_folder(str(folder), name, options)
     rung = RungReference.parse(name)
     if rung is not None and any(r.family == rung.family for r in find_rungs()):
         return _transformer(str(rung_folder(rung)), name, options)
@@ -112,6 +114,8 @@ def require_known(reference: str | Mapping[str, Any]) -> None:
         )
     if ":" in name or name in registry.entries("agent") or _holds_model(name):
         return
+    if name in fetched_models():
+        return
     rung = RungReference.parse(name)
     if rung is not None and any(known.family == rung.family for known in find_rungs()):
         rung_folder(rung)
@@ -129,6 +133,22 @@ def _holds_model(name: str) -> bool:
         return False
 
 
+def _of_folder(folder: str, name: str, options: dict[str, Any]) -> Agent | AsyncAgent:
+    if is_classifier(folder):
+        return _registered("classifier", {"model": folder, **options})
+    return _transformer(folder, name, options)
+
+
+def is_classifier(folder: str) -> bool:
+    """Whether the model in a folder is a sequence classifier: a guard or a reward model."""
+    try:
+        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        names = config.get("architectures") or []
+        return any(str(n).endswith("ForSequenceClassification") for n in names)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False  # whoever loads it says what is wrong
+
+
 def _unknown(name: str) -> UnknownId:
     """Return the error about a reference that names nobody."""
     help_ = _REFERENCE_HELP
@@ -139,9 +159,9 @@ def _unknown(name: str) -> UnknownId:
 
 
 def known_references() -> list[str]:
-    """Return every registered id, every rung that is here, and every preset."""
+    """Return every registered id, rung that is here, fetched model and preset."""
     rungs = [str(rung) for rung in find_rungs()]
-    return [*registry.entries("agent"), *rungs, *known_presets()]
+    return [*registry.entries("agent"), *rungs, *fetched_models(), *known_presets()]
 
 
 def _registered(name: str, options: dict[str, Any]) -> Agent | AsyncAgent:

@@ -15,7 +15,6 @@ from superalign_agents.chat_messages import (
     Spoken,
     ThoughtMarks,
     checked_marks,
-    marks_of,
     split_thoughts,
 )
 from superalign_agents.checkpoints import (
@@ -25,14 +24,21 @@ from superalign_agents.checkpoints import (
     load_tokenizer,
     weights_hash,
 )
-from superalign_agents.decoding import Decoded, declared_ends, require_kv_cache
-from superalign_agents.engines import Ask, EngineName, Generator, make_engine
+from superalign_agents.completions import Completer, Completion
+from superalign_agents.decoding import declared_ends, require_kv_cache
+from superalign_agents.engines import EngineName, Generator, make_engine
 from superalign_agents.prompting import (
     Prompt,
     PromptMaker,
     Template,
     Truncation,
     checked_words,
+)
+from superalign_agents.sampling import (
+    Constrained,
+    Sampling,
+    checked_sampling,
+    unreadable,
 )
 from superalign_env.errors import InvalidOption
 from superalign_env.types import AgentSpec, Reply, Usage, View
@@ -63,6 +69,13 @@ class TransformerAgent:
         engine: generation engine: ``transformers`` (the model itself, in this process),
             ``vllm``, or an engine that is made already.
         temperature: of sampling; 0 is greedy.
+        top_p: share of probability that is sampled from, the likeliest tokens first.
+        top_k: number of likeliest tokens that are sampled from; 0 is all.
+        min_p: least probability of a token, as a share of the likeliest one's.
+        max_new_tokens: longest reply, in tokens, where the view allows more.
+        stop: texts that end a reply; they are no part of it.
+        constrained: whether a reply is decoded under the menu or JSON schema that its view
+            asks for: ``auto`` where the model is asked through a chat template.
         batch: largest number of views decoded at once.
         template: how a view becomes a prompt: ``plain`` is its text, ``chat`` its
             messages through the tokenizer's chat template, ``auto`` takes chat where
@@ -90,6 +103,12 @@ class TransformerAgent:
         adapter: Adapter | str | Path | None = None,
         engine: Generator | EngineName = "transformers",
         temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        min_p: float = 0.0,
+        max_new_tokens: int | None = None,
+        stop: Sequence[str] = (),
+        constrained: Constrained = "auto",
         batch: int = 256,
         template: Template = "auto",
         max_context: int | None = None,
@@ -101,16 +120,13 @@ class TransformerAgent:
         if not 0 <= temperature < float("inf"):
             raise InvalidOption(f"temperature must be a number ≥ 0, not {temperature}")
         if isinstance(model_or_path, PreTrainedModel):
-            if tokenizer is None:
-                raise InvalidOption("a loaded model needs its tokenizer: tokenizer=...")
-            require_kv_cache(model_or_path, name=reference or "the model")
-            self.model = model_or_path
-            self.reference = reference or "transformer"
+            self.model = _with_tokenizer(model_or_path, tokenizer, reference)
         else:
             self.model = load_model(
                 model_or_path, device=device, dtype=_dtype(dtype), attention=attention
             )
-            self.reference = reference or str(model_or_path)
+        named = "" if isinstance(model_or_path, PreTrainedModel) else str(model_or_path)
+        self.reference = reference or named or "transformer"
         self.tokenizer = tokenizer or load_tokenizer(str(model_or_path))
         check_vocabulary(self.model, self.tokenizer)
         self.adapter = self._with_adapter(adapter)
@@ -122,14 +138,7 @@ class TransformerAgent:
         self.max_context = max_context or _context_limit(self.model)
         self.thought_marks = checked_marks(thought_marks)
         self.blind = checked_words(blind)
-        self._maker = PromptMaker(
-            self.tokenizer,
-            template=template,
-            truncation=truncation,
-            thought_marks=self.thought_marks,
-            blind=self.blind,
-            name=self.reference,
-        )
+        self._maker = self._prompt_maker()
         self._policy = ""
         source = str(self.model.config.name_or_path)  # of the base, under an adapter
         self._engine = (
@@ -137,7 +146,31 @@ class TransformerAgent:
             if isinstance(engine, str)
             else engine
         )
+        sampling = checked_sampling(
+            top_p=top_p, top_k=top_k, min_p=min_p, max_new_tokens=max_new_tokens, stop=stop
+        )
+        self._completer = self._make_completer(sampling, constrained)
         self._splitter = BatchSplitter(batch, name=self.reference)
+
+    def _prompt_maker(self) -> PromptMaker:
+        return PromptMaker(
+            self.tokenizer,
+            template=self.template,
+            truncation=self.truncation,
+            thought_marks=self.thought_marks,
+            blind=self.blind,
+            name=self.reference,
+        )
+
+    def _make_completer(self, sampling: Sampling, constrained: Constrained) -> Completer:
+        return Completer(
+            self.tokenizer,
+            self._engine,
+            sampling=sampling,
+            constrained=constrained,
+            marks=self.thought_marks,
+            name=self.reference,
+        )
 
     @property
     def policy(self) -> str:
@@ -159,6 +192,7 @@ class TransformerAgent:
             "batch": self.batch,
             "dtype": str(self.model.dtype).removeprefix("torch."),
         }
+        options |= self._completer.options
         if self.truncation != _TRUNCATION:
             options["truncation"] = self.truncation
         if self.thought_marks != THINK:
@@ -195,6 +229,7 @@ class TransformerAgent:
         text without tokens is read as the tokenizer's first token alone: its beginning of
         a sequence, or its end where it has none.
         """
+        views = list(map(self._completer.sampling.capped, views))
         return [prompt.ids for prompt in self._maker.prompts(views, self.max_context)]
 
     def reply_ids(self, view: View, text: str) -> tuple[int, ...]:
@@ -219,56 +254,23 @@ class TransformerAgent:
 
     def _answer(self, views: Sequence[View]) -> list[Reply]:
         """Return the replies of one batch."""
+        views = list(map(self._completer.sampling.capped, views))
         prompts = self._maker.prompts(views, self.max_context)
-        stop_ids = self.stop_ids
         self._engine.speak_for(self.policy, self.model)
-        decoded = self._engine.generate(
-            [
-                Ask(prompt.ids, view.max_new_tokens, view.seed)
-                for view, prompt in zip(views, prompts, strict=True)
-                if prompt.ids
-            ],
-            stop_ids=stop_ids,
+        completions = self._completer.complete(
+            views,
+            prompts,
+            [self._maker.chat is not None and self._uses_chat(view) for view in views],
+            stop_ids=self.stop_ids,
             temperature=self.temperature,
+            vocab_size=int(self.model.config.get_text_config().vocab_size),
         )
-        texts = self._texts(decoded, stop_ids)
-        completions = iter(zip(decoded, texts, strict=True))
         return [
-            self._reply(view, prompt, *next(completions))
-            if prompt.ids
-            else self._no_reply(view, prompt.error)
-            for view, prompt in zip(views, prompts, strict=True)
+            self._reply(view, prompt, completion)
+            if isinstance(completion, Completion)
+            else self._no_reply(view, completion)
+            for view, prompt, completion in zip(views, prompts, completions, strict=True)
         ]
-
-    def _texts(self, decoded: Sequence[Decoded], stop_ids: set[int]) -> list[str]:
-        """Return what was sampled as text, without special tokens but with marks of thoughts."""
-        named = {mark: self._token_of(mark) for mark in marks_of(self.thought_marks)}
-        marks = {token: mark for mark, token in named.items() if token is not None}
-        rows = [list(row.token_ids) for row in decoded]
-        for row in rows:
-            if row and row[-1] in stop_ids:  # it may be no special token
-                row.pop()
-        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        for place, row in enumerate(rows):
-            if marks and not marks.keys().isdisjoint(row):
-                texts[place] = self._with_marks(row, marks)
-        return texts
-
-    def _token_of(self, mark: str) -> int | None:
-        """Return the one added token that a mark is, if it is one."""
-        token = self.tokenizer.get_added_vocab().get(mark)
-        return None if token is None else int(token)
-
-    def _with_marks(self, row: list[int], marks: dict[int, str]) -> str:
-        """Return the text of a row in which marks of thoughts are tokens, special or not."""
-        pieces, start = [], 0
-        for place, token in enumerate([*row, -1]):
-            if token in marks or token == -1:
-                part = row[start:place]
-                pieces.append(str(self.tokenizer.decode(part, skip_special_tokens=True)))
-                pieces.append(marks.get(token, ""))
-                start = place + 1
-        return "".join(pieces)
 
     def _with_adapter(self, adapter: Adapter | str | Path | None) -> Adapter | None:
         """Return the adapter; from a folder it is read, and `model` becomes its model."""
@@ -281,7 +283,8 @@ class TransformerAgent:
         self.model = loaded.model
         return loaded
 
-    def _reply(self, view: View, prompt: Prompt, decoded: Decoded, text: str) -> Reply:
+    def _reply(self, view: View, prompt: Prompt, completion: Completion) -> Reply:
+        text, decoded, notes = completion
         if isnan(sum(decoded.logprobs)):
             why = "its logits are no numbers: its weights, or config.json, are broken"
             return self._no_reply(view, why)
@@ -297,7 +300,7 @@ class TransformerAgent:
             finish=decoded.finish,
             usage=Usage(len(prompt.ids), len(decoded.token_ids)),
             policy=self.policy,
-            notes=prompt.notes,
+            notes=prompt.notes | notes | unreadable(view, spoken.text),
         )
 
     def _no_reply(self, view: View, why: str) -> Reply:
@@ -307,8 +310,8 @@ class TransformerAgent:
             if view.max_new_tokens >= self.max_context:
                 why = (
                     f"a reply of up to {view.max_new_tokens} tokens leaves no room for a "
-                    f"prompt in its context of {self.max_context}; seat a model with a longer "
-                    "context (views in chat English ask for 512 tokens and want a chat model)"
+                    f"prompt in its context of {self.max_context}; lower max_new_tokens, or "
+                    "seat a model with a longer context"
                 )
         error = f"{self.reference} cannot answer: {why}"
         return Reply("", finish="error", policy=self.policy, error=error)
@@ -332,3 +335,13 @@ def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 def _context_limit(model: PreTrainedModel) -> int:
     """Return the model's longest sequence, in tokens."""
     return int(getattr(model.config, "max_position_embeddings", None) or 2048)
+
+
+def _with_tokenizer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, name: str
+) -> PreTrainedModel:
+    """Return a model that was loaded already, with its tokenizer."""
+    if tokenizer is None:
+        raise InvalidOption("a loaded model needs its tokenizer: tokenizer=...")
+    require_kv_cache(model, name=name or "the model")
+    return model

@@ -7,9 +7,13 @@ once. Those that read a record live in this folder.
 Exit codes: 0 all is well, 1 something was found or broke, 2 the command was misused.
 """
 
+import errno
+import io
+import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +23,9 @@ from superalign_env.ctrl_c import BEFORE_ANYTHING, CTRL_C, hear_ctrl_c
 from superalign_env.errors import InvalidOption, RecordError, SuperalignError, UnknownId
 
 _MISUSED = (InvalidOption, UnknownId)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of the output that are no defect; others without a file's name may be one."""
 
 _PASS_ON = {
     "allow_extra_args": True,
@@ -52,9 +59,14 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # what its encoding lacks is shown as \\u2026
+            stream.reconfigure(errors="backslashreplace")
     try:
         hear_ctrl_c()
-        build()(prog_name="superalign")
+        _run()
     except KeyboardInterrupt:  # while the verbs are found and read
         print(f"\n{BEFORE_ANYTHING}", file=sys.stderr)
         sys.exit(CTRL_C)
@@ -69,7 +81,10 @@ def main() -> None:
         )
         sys.exit(2)
     except OSError as error:
-        if error.filename is None:  # not about a path: somebody should see where it was
+        if error.filename is None and error.errno in _NO_ROOM:
+            _leave_output()
+            _say_error(f"the output cannot be written: {error.strerror}")
+        elif error.filename is None:  # not about a path: somebody should see where it was
             _say_traceback()
         else:
             _say_error(f"{error.filename}: {error.strerror or error}")
@@ -77,6 +92,20 @@ def main() -> None:
     except Exception:  # a defect of ours or of a plug-in, which may quote anybody
         _say_traceback()
         sys.exit(1)
+
+
+def _run() -> None:
+    try:
+        build()(prog_name="superalign")
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while somebody can be told that it cannot be
+
+
+def _leave_output() -> None:
+    """Let what could not be written go, or Python complains once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say_error(message: str) -> None:

@@ -6,6 +6,7 @@ sequence, markup or an emoji code, whatever is printed on it.
 """
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from superalign_env.plain_text import (
     columns,
     cut,
     inline,
+    is_size,
     marked,
     one_line,
     screen_width,
@@ -54,8 +56,19 @@ class Screen(Console):
     """A console on which no text is a control sequence, markup or an emoji code."""
 
     def __init__(self, **options: Any) -> None:
+        # Rich reads both sizes as numbers, whatever they are.
+        sane = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("COLUMNS", "LINES") or is_size(value)
+        }
         super().__init__(
-            highlight=False, markup=False, emoji=False, soft_wrap=True, **options
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+            _environ=sane,
+            **options,
         )
         if not self.is_terminal and "width" not in options:
             self.width = screen_width() or _ENDLESS

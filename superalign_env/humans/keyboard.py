@@ -10,12 +10,17 @@ MAX_TYPED = 100_000
 """Characters of one line."""
 
 
-def typed_line(source: TextIO) -> str | None:
+def typed_line(source: TextIO | None) -> str | None:
     """Return the next line without its line break; None at the end of the input.
+
+    Args:
+        source: where lines are read from; None where the process has no input.
 
     Raises:
         InvalidUtterance: it cannot be recorded; the message says why. All of it was read.
     """
+    if source is None or source.closed:
+        return None
     line = part = source.readline(MAX_TYPED + 1)
     while len(part) > MAX_TYPED and not part.endswith("\n"):
         part = source.readline(MAX_TYPED + 1)  # what is too long is no other answer

@@ -198,11 +198,8 @@ def shown(
         turns = _upto(question, episode)
     about = "two answers to the same" if other is not None else episode.id
     heading = inline(f"{question.kind} on {episode.scenario}, {about}")
-    heads = [("  task: ", episode.task.prompt), *turns]
-    return [
-        heading,
-        *[n for head, text in heads for n in marked(text, head=head, width=width)],
-    ]
+    heads = [("", heading), ("  task: ", episode.task.prompt), *turns]
+    return [n for head, text in heads for n in marked(text, head=head, width=width)]
 
 
 def _upto(question: Question, episode: Episode) -> list[tuple[str, str]]:

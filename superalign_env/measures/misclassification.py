@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from superalign_env.measures.comparisons import holm_adjusted
 from superalign_env.measures.intervals import Estimate, normal, share
+from superalign_env.plain_text import one_line
 from superalign_env.seeding import generator
 
 Numbers = NDArray[np.float64]
@@ -182,7 +183,7 @@ def corrected_arms(
         }
     differing = _differing(errors)
     for sentence in differing:
-        warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+        warnings.warn(one_line(sentence, len(sentence)), RuntimeWarning, stacklevel=2)
     return ArmRates(rates, differences, differing)
 
 

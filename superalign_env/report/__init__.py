@@ -51,11 +51,13 @@ def write_report(
         html_text = sealed_page(
             compared(documents) if compare else report(documents[0]), record
         )
-    target = Path(out) if out else Path(run) / (COMPARISON if compare else REPORT)
-    if out:
+    target = (
+        Path(out) if out is not None else Path(run) / (COMPARISON if compare else REPORT)
+    )
+    if out is not None:
         _require_page(target)
-    partial = target.with_name(f"{target.name}.partial")
     with in_words(target, "write", advice="name another file with --out"):
+        partial = target.with_name(f"{target.name}.partial")
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(html_text, encoding="utf-8", newline="\n")
         partial.replace(target)
@@ -73,7 +75,8 @@ def _require_page(target: Path) -> None:
         if target.is_file():
             with target.open("rb") as file:
                 begin = file.read(len(_BEGIN))
-    if begin and begin.lower() != _BEGIN:
+    special = target.exists() and not target.is_file()  # a folder, or a device
+    if special or (begin and begin.lower() != _BEGIN):
         raise RecordError(
             f"{target} is no page, and would be lost; name another file with --out"
         )

@@ -1,6 +1,6 @@
 """Many episodes at once."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import Any, TypeVar, get_args
@@ -107,6 +107,8 @@ class Rollouts:
                 f"fork_at={fork_at!r} is no seat of {scenario.id}; "
                 f"{hint(nearest(str(fork_at), scenario.seats), scenario.seats, listed='its seats')}"
             )
+        sinks = _several("sinks", sinks)
+        tasks = None if tasks is None else _several("tasks", tasks)
         for task in tasks or ():
             if not isinstance(task, Task):
                 raise InvalidOption(
@@ -125,7 +127,7 @@ class Rollouts:
         self.group = group
         self.fork_at = fork_at
         self.live = live
-        self.sinks = tuple(sinks)
+        self.sinks = sinks
         self.on_invalid: OnInvalid = on_invalid
         self.timeout = timeout
         self.tasks = tasks
@@ -300,3 +302,16 @@ class Rollouts:
             fork_at=self.fork_at,
             parent=parent,
         )
+
+
+def _several(name: str, values: Any) -> tuple[Any, ...]:
+    """Return the values of an option that takes several.
+
+    Raises:
+        InvalidOption: it is one thing, or a text.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidOption(
+            f"{name}={values!r} is no list of {name}; put it into one: [ … ]"
+        )
+    return tuple(values)

@@ -1,7 +1,9 @@
 """Integrity of the files of a run: missing, added or altered since they were written."""
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -126,6 +128,7 @@ class _Files:
                 yield Problem(_kind(name), what, _restore(name))
                 continue
             try:
+                _require_plain(self._run.path / name)
                 digest_now = file_hash(self._run.path / name, read)
             except FileNotFoundError:  # told by `missing`
                 continue
@@ -153,6 +156,7 @@ class _Files:
         for name in PAGES:
             place = self._run.path / name
             try:
+                _require_plain(place)
                 raw = b"" if place.is_symlink() else place.read_bytes()
             except FileNotFoundError:
                 continue
@@ -208,6 +212,13 @@ def _is_sealed_page(raw: bytes, identity: str) -> bool:
     page, mark, seal = raw.rpartition(_PAGE_SEAL.encode())
     digest = hashlib.blake2b(identity.encode() + page, digest_size=16).hexdigest()
     return bool(mark) and seal == f"{digest} -->\n".encode()
+
+
+def _require_plain(place: Path) -> None:
+    """Raise for a pipe or a device, whose reading may never end."""
+    mode = place.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is no plain file")
 
 
 def _leaves(root: Path) -> Iterator[str]:

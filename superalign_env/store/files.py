@@ -1,6 +1,7 @@
 """Files of a run beside its database: named by the record, hashed, added, orphaned."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -54,13 +55,20 @@ def unhashed_files(
     """
     named = list(_with_path(outputs))
     paths = {one["path"] for one in named} | set(others)
-    found = {
-        path.relative_to(folder).as_posix()
-        for name in paths
-        for path in [folder / name, *(folder / name).rglob("*")]
-        if path.is_file()
-    }
+    found = {file for name in paths for file in _files_below(folder, name)}
     return sorted(found - set(_hashes(named)))
+
+
+def _files_below(folder: Path, name: str) -> list[str]:
+    """Return the files at and below a name, relative to the run; of other places none."""
+    place, root = os.path.abspath(folder / name), os.path.abspath(folder)
+    if not place.startswith(os.path.join(root, "")):
+        return []
+    try:
+        paths = [Path(place), *Path(place).rglob("*")]
+        return [path.relative_to(root).as_posix() for path in paths if path.is_file()]
+    except OSError:  # a name that no system takes
+        return []
 
 
 def _hashes(outputs: Iterable[Mapping[str, Any]]) -> dict[str, str]:

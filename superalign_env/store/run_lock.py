@@ -7,6 +7,7 @@ need none.
 import errno
 import os
 import socket
+import stat
 import sys
 import weakref
 from collections.abc import Iterator
@@ -108,6 +109,8 @@ class RunLock:
                     f"{self._folder} lies on a filesystem that locks no files; mount it with "
                     "locks (Lustre: -o flock), or choose a run_dir elsewhere"
                 )
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                raise RecordError(f"{path} is no plain file; remove it, and try again")
             if _is_at(self._file, path):
                 break
             os.close(self._file)  # somebody removed it between the two

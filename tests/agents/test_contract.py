@@ -109,6 +109,7 @@ def options(tmp_path):
         "endpoint": {"model": "m", "base_url": "http://127.0.0.1:9/v1", "retries": 0},
         "ensemble": {"members": ["keyword", "simulated-persona", "random-menu"]},
         "fixed": {"text": "fixed"},
+        "guard": {"model": {"id": "fixed", "text": "unsafe\nS1"}},
         "human": {"source": Typist(), "screen": Nowhere()},
         "persona": {"agent": "keyword", "persona": "You fear everything."},
         "replay": {"path": record(tmp_path / "episodes.jsonl")},

@@ -262,6 +262,33 @@ def test_structured_output_is_asked_for_by_schema():
     assert stub.bodies[0]["messages"][1]["content"] == "hello 0"
 
 
+def test_sampling_options_are_asked_for_and_both_limits_hold():
+    options = {"top_p": 0.9, "stop": ["\n\n"], "max_new_tokens": 5}
+    _, stub, agent = talk(lambda body, n: completion("hi"), **options)
+    (body,) = stub.bodies
+    assert (body["top_p"], body["stop"], body["max_tokens"]) == (0.9, ["\n\n"], 5)
+    assert options.items() <= agent.spec.options.items()
+    assert not options.keys() & EndpointAgent("tiny").spec.options.keys()
+
+
+@pytest.mark.parametrize("field", ["top_p", "stop"])
+def test_sampling_options_that_a_server_refuses_are_not_dropped_in_silence(field):
+    value = {"top_p": 0.9, "stop": ["x"]}[field]
+    (reply,), _, _ = talk(lambda body, n: refused(field), retries=0, **{field: value})
+    assert field in reply.error
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [("{}", {}), ("```json\n{}\n```", {}), ('{"score": 0.', {"reply.unreadable": 1})],
+)
+def test_json_that_cannot_be_read_is_counted(text, notes):
+    asked = view(form="json-schema", schema=SCHEMA)
+    (reply,), stub, _ = talk(lambda body, n: completion(text), [asked], constrained="never")
+    assert reply.notes == notes
+    assert "response_format" not in stub.bodies[0]
+
+
 def test_an_open_schema_is_not_called_strict():
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     _, stub, _ = talk(

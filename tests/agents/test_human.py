@@ -1,10 +1,12 @@
 """A person at the terminal."""
 
 import io
+import sys
 
 import pytest
 
 from superalign_agents.human import Human
+from superalign_env.humans.keyboard import typed_line
 from superalign_env.types import View
 
 
@@ -82,3 +84,8 @@ def test_what_cannot_be_recorded_is_refused_with_the_reason_and_asked_again(type
     (reply,), shown = ask(f"{typed}\nfine\n")
     assert reply.text == "fine"
     assert "not taken: it " in shown and why in shown and "\x1b" not in shown
+
+
+def test_who_has_no_input_has_left(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert typed_line(sys.stdin) is None

@@ -48,6 +48,25 @@ ALPACA = (
 TEMPLATES = {"chatml": CHATML, "llama": LLAMA, "gemma": GEMMA, "drops": DROPS} | {
     "alpaca": ALPACA
 }
+LLAMA3 = (
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}"
+    "<|end_header_id|>\n\n{{ m.content | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n"
+    "{% endif %}"
+)
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}"
+    "[INST] {{ m.content }} [/INST]{% elif m.role == 'assistant' %}"
+    " {{ m.content }}{{ eos_token }}{% else %}"
+    "{{ raise_exception('Only user and assistant roles are supported!') }}"
+    "{% endif %}{% endfor %}"
+)
+PHI = (
+    "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% else %}{{ eos_token }}{% endif %}"
+)
+ENDS = {"llama3": LLAMA3, "mistral": MISTRAL, "phi": PHI, **TEMPLATES}
+MORE_SPECIAL = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end|>")
 SYSTEM, ATTACK = Message("system", "You judge."), Message("user", "hello")
 
 
@@ -283,12 +302,15 @@ def test_a_template_that_hangs_on_one_conversation_fails_that_one(monkeypatch):
         ("llama", "</s>", {"</s>"}),
         ("gemma", "<end_of_turn>", {"<end_of_turn>"}),
         ("alpaca", "</s>", {"</s>"}),
+        ("llama3", "<|eot_id|>", {"<|eot_id|>"}),
+        ("mistral", "</s>", {"</s>"}),
+        ("phi", "<|end|>", {"<|end|>"}),
     ],
 )
 def test_lessons_end_as_the_template_ends_a_turn_and_all_declared_ends_stop(
     name, end, stops
 ):
-    tokenizer = tokenizer_with(TEMPLATES[name])
+    tokenizer = tokenizer_with(ENDS[name], (*SPECIAL, *MORE_SPECIAL))
     model = model_for(tokenizer)
     model.generation_config.eos_token_id = [4, 5]
     agent = TransformerAgent(model, tokenizer=tokenizer)
@@ -320,6 +342,9 @@ def says(monkeypatch, agent, text):
         ("<think>cut off", "", "cut off"),
         ("plan</think>I refuse.<|im_end|>", "I refuse.", "plan"),
         ("I refuse.<|im_end|>", "I refuse.", ""),
+        ("<think>a<think>b</think>c</think>I.<|im_end|>", "I.", "a\nb\nc"),
+        ("<think>a</think>I <think>b</think>refuse.<|im_end|>", "I refuse.", "a\nb"),
+        ("I refuse.<think>a", "I refuse.", "a"),
     ],
 )
 def test_thoughts_are_private(monkeypatch, special, said, text, thought):

@@ -63,6 +63,8 @@ REPAIRED = {
     "name": calls({}, "x" * (plain_values.MAX_NAME + 1)),
     "many": Reply("a", tool_calls=(ToolCall("look"),) * (plain_values.MAX_CALLS + 1)),
     "logprobs": Reply("a", token_ids=(1,), logprobs=(float("-inf"),)),
+    "probabilities": Reply("a", token_ids=(1, 2), logprobs=(-0.5, 0.25)),
+    "below 32 bits": Reply("a", token_ids=(1, 2), logprobs=(-1e300, -0.5)),
 }
 FAILED = {
     "error": Reply("a", error="\ud800 gone"),
@@ -413,9 +415,9 @@ class AlwaysEqual:
         ({"token_ids": (True,)}, {"token_ids": (1,)}),
         ({"prompt_ids": (Counts(),)}, {"prompt_ids": (5,)}),
         ({"logprobs": (Fraction(-1, 2),)}, {"logprobs": (-0.5,)}),
-        ({"logprobs": (True,)}, {"logprobs": (1.0,)}),
-        ({"logprobs": (-(10**300),)}, {"logprobs": (-1e300,)}),
-        ({"logprobs": (Counts(),)}, {"logprobs": (5.0,)}),
+        ({"logprobs": (False,)}, {"logprobs": (0.0,)}),
+        ({"logprobs": (-(10**30),)}, {"logprobs": (-1e30,)}),
+        ({"logprobs": (np.float64(-5.0),)}, {"logprobs": (-5.0,)}),
         ({"token_ids": (Exits(),)}, "SystemExit: 3"),
         ({"token_ids": {1, 2}}, "token_ids must be a tuple, not a set"),
         ({"notes": AlwaysEqual()}, "whole numbers by name"),

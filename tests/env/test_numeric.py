@@ -121,9 +121,10 @@ def test_infos_hold_neither_views_nor_texts():
     assert set(info) == {"asked", "parts", "action_mask"}
 
 
-def test_fewer_than_two_choices_are_refused():
-    with pytest.raises(InvalidOption, match="at least 2"):
-        echo(choices=1)
+@pytest.mark.parametrize("choices", [1, "2", 2.5, None])
+def test_choices_that_are_no_number_from_two_are_refused(choices):
+    with pytest.raises(InvalidOption, match="integer ≥ 2"):
+        echo(choices=choices)
 
 
 def test_features_are_the_same_in_every_process():

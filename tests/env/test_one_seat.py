@@ -1,5 +1,6 @@
 """The Gymnasium face: one seat learns, the others are agents."""
 
+import time
 import warnings
 
 import gymnasium
@@ -202,3 +203,28 @@ def test_actions_that_are_none_and_what_comes_too_early_are_said_in_words():
             numbers.step(action)
     with pytest.raises(InvalidOption, match="on_invalid='penalize' is not known"):
         superalign_env.env("red-team", on_invalid="penalize")
+
+
+def test_an_agent_of_another_seat_has_the_time_that_is_set():
+    def slow(text):
+        time.sleep(60)
+
+    for make in (superalign_env.one_seat_env, numeric_red_team):
+        env = make(
+            "red-team", seat="learner_0", others=OTHERS | {"critic_0": slow}, timeout=0.05
+        )
+        env.reset(seed=1)
+        env.step("no" if make is superalign_env.one_seat_env else 0)
+        ending = getattr(env, "seat_env", env).game.ending
+        assert "no reply within 0.05 s" in ending.reason
+    for timeout in (0, -1.0, "5", float("nan")):
+        with pytest.raises(InvalidOption, match="no number of seconds above 0"):
+            superalign_env.one_seat_env(
+                "red-team", seat="learner_0", others=OTHERS, timeout=timeout
+            )
+
+
+def numeric_red_team(scenario, **options):
+    return superalign_env.numeric.numeric_env(
+        superalign_env.make_scenario(scenario), **options
+    )

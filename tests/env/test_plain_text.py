@@ -116,6 +116,13 @@ def test_a_head_is_one_line_too():
     assert marked("a", head="x\n▶ learner_0: ") == ["x⟨U+000A⟩▶ learner_0: a"]
 
 
+@pytest.mark.parametrize("width", [20, 80])
+def test_a_head_that_is_longer_than_the_screen_is_folded_and_marked(width):
+    first, *others = marked("a\nb", head="seat " * 40 + "x" * 90, width=width)
+    assert max(map(columns, [first, *others])) <= width
+    assert others and all(line.startswith(MARK) for line in others)
+
+
 @hostile
 def test_what_stands_within_a_line_stays_there(text):
     assert len(inline(text).splitlines()) <= 1 and "\t" not in inline(text)

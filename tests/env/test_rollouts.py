@@ -610,6 +610,9 @@ def test_what_is_no_seed_sink_or_task_is_refused_before_anything_is_played(relay
         ({"run": 1.5}, "a seed is an integer, not 1.5"),
         ({"sinks": [print]}, r"is no sink; a sink has write\(episodes\)"),
         ({"tasks": ["a"]}, "'a' is no Task"),
+        ({"tasks": 5}, "tasks=5 is no list of tasks"),
+        ({"tasks": "ab"}, "tasks='ab' is no list of tasks"),
+        ({"sinks": 5}, "sinks=5 is no list of sinks"),
     ):
         with pytest.raises(InvalidOption, match=said):
             Rollouts(scenario, agents, **options).run(1)

@@ -1,6 +1,7 @@
 """The files that a record names: missing, altered, or without a hash."""
 
 import json
+import os
 
 import pytest
 
@@ -59,6 +60,24 @@ def test_a_flipped_bit_is_found(run, name):
     raw[3] ^= 1
     (run.path / name).write_bytes(raw)
     assert [p.what for p in validate(run)] == [f"{name} was altered after it was written"]
+
+
+@pytest.mark.parametrize("name", [STATE, "config.yaml", "report.html"])
+def test_a_pipe_in_the_place_of_a_file_is_named_and_not_read(run, name):
+    (run.path / name).unlink(missing_ok=True)
+    os.mkfifo(run.path / name)
+    assert name in " ".join(problem.what for problem in validate(run))
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "a/" * 3000, "/proc", "/", "..", "../..", ".", "a\0b"]
+)
+def test_a_path_that_is_no_file_of_the_run_stops_no_stage(tmp_path, name):
+    with Run.create(tmp_path / "run", kind="train", config={}, seed=1) as run:
+        stage = run.stages.begin("improve")
+        run.stages.finish(stage.id, outputs={"policy": {"path": name}})
+        assert run.files.all().keys() == {"config.yaml"}
+        validate(run)
 
 
 @pytest.mark.parametrize("name", FILES)

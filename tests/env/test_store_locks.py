@@ -74,6 +74,14 @@ def test_no_second_process_enters_whatever_the_first_or_anybody_does(run, done):
     assert entering(run.path) == "entered"
 
 
+def test_a_lock_that_is_a_pipe_is_refused(run):
+    run.close()
+    unlocked(run.path)
+    os.mkfifo(run.path / "run.lock")
+    with pytest.raises(RecordError, match="is no plain file"):
+        Run.open(run.path)
+
+
 def test_a_copy_is_a_run_of_its_own(run):
     copied(run.path)
     assert entering(run.path.with_name("copy")) == "entered"

@@ -28,6 +28,24 @@ NAMES = {
             ),
         },
     ),
+    "guards": (
+        [],
+        {
+            f"{critic}_{figure}"
+            for critic in ("keyword", "classifier")
+            for figure in (
+                "answers",
+                "no_verdict",
+                "kappa_labels",
+                "kappa_reader",
+                *(
+                    f"recall_{asked}_{kind}"
+                    for asked in ("harmful", "benign")
+                    for kind in ("compliance", "refusal")
+                ),
+            )
+        },
+    ),
     "alterations": (
         [],
         {
@@ -205,7 +223,8 @@ def test_it_runs_and_prints_a_table_and_its_names(name, root):
     *table, last = done.stdout.splitlines()
     figures = json.loads(last)
     assert set(figures) == promised
-    assert all(value >= 0 for value in figures.values())
+    for figure, value in figures.items():
+        assert value >= (-1 if "kappa" in figure else 0), figure
     assert len(table) >= 3
     assert {figure: figures[figure] for figure in ZERO.get(name, ())} == dict.fromkeys(
         ZERO.get(name, ()), 0

@@ -1,13 +1,17 @@
 """`superalign ls, show, replay, validate, doctor`, as a shell sees them."""
 
+import io
 import json
+import os
 import shlex
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 import superalign_env
+from superalign_env import cli, ctrl_c
 from superalign_env.envs import make_scenario
 from superalign_env.game import Game
 from superalign_env.store import EpisodeWriter, Run
@@ -318,3 +322,43 @@ def test_a_preference_between_members_is_shown_with_both(superalign, tmp_path):
         assert f"preference 1 on turn 0 over turn 0 ({one} over {other}) by ann" in text
     (signal,) = json.loads(superalign("show", folder, other, "--json"))["signals"]
     assert signal["versus_episode"] == other
+
+
+def printed(monkeypatch, stream, *words):
+    """Run the console script with another standard output; return its exit code."""
+    monkeypatch.setattr("sys.argv", ["superalign", *map(str, words)])
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setattr(cli, "hear_ctrl_c", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_an_output_without_room_is_said_and_ends_with_1(made, more, monkeypatch, capfd):
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        assert printed(monkeypatch, full, "show", made, *more) == 1
+    said = capfd.readouterr().err
+    assert said == "superalign: the output cannot be written: No space left on device\n"
+
+
+def test_an_output_of_another_encoding_shows_what_it_lacks_by_number(made, monkeypatch):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", errors="strict")
+    assert not printed(monkeypatch, stream, "show", made, played(0).id)
+    assert "\\u27e8U+001B\\u27e9" in raw.getvalue().decode("ascii")
+
+
+def test_a_working_folder_that_was_removed_is_said(monkeypatch, capfd):
+    def gone():
+        raise FileNotFoundError
+
+    def ended(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    monkeypatch.setattr(os, "_exit", ended)
+    with pytest.raises(SystemExit) as end:
+        ctrl_c._require_folder()
+    assert end.value.code == 2 and "working folder was removed" in capfd.readouterr().err

@@ -14,7 +14,7 @@ from superalign_env.envs import make_scenario
 from superalign_env.errors import SuperalignError
 from superalign_env.faces import rendered
 from superalign_env.game import Game
-from superalign_env.plain_text import MARK
+from superalign_env.plain_text import MARK, columns
 from superalign_env.report import write_report
 from superalign_env.store import EpisodeWriter, Run
 from superalign_env.types import (
@@ -125,7 +125,8 @@ CHECKS = {
     ),
     "makes Markdown by itself": (
         lambda node, name, of, first: name == "join" and re.search(r"(^|[^|])\| ", of),
-        ("superalign_env.plain_text",),
+        # constrained: alternatives of a grammar
+        ("superalign_env.plain_text", "superalign_agents.constrained"),
     ),
 }
 """Fault → (what it is in a call, modules that may)."""
@@ -293,6 +294,21 @@ def test_a_name_cannot_look_like_another_row_of_a_table(capsys, width, fill):
     assert not any(line.startswith(("other-run", "x", "日")) for line in lines)
 
 
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_row_of_a_table_is_one_line_whatever_its_name(capsys, text):
+    names = [text, f"name\n{text}\nother-run  train  done"]
+    Screen(width=100_000).print(table(["run", "what"], [(n, n) for n in names]))
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(names)
+
+
+@pytest.mark.parametrize("size", ["²", "٣", "9" * 5000, "-5", "x"])
+def test_a_screen_has_a_size_whatever_the_environment_says(size, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", size)
+    monkeypatch.setenv("LINES", size)
+    Screen().print("here")
+    assert capsys.readouterr().out == "here\n"
+
+
 @pytest.mark.parametrize("error", [SuperalignError, ValueError, OSError])
 def test_a_message_of_an_error_obeys_nobody(error, monkeypatch, capsys):
     """Whether it was raised on purpose or a plug-in broke."""
@@ -319,6 +335,16 @@ def test_a_summary_keeps_every_name_in_its_cell():
     assert len(table_rows) == len(rows) + 1  # and the line below the heading
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 3 for row in table_rows)
     assert hidden(page) == [] and "](" not in page.replace("\\](", "") and "<" not in page
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_tables_that_fit_a_terminal_are_no_wider(capsys, width):
+    long = "a heading " * 9 + "x" * 90
+    rows = [[long, long, "0.5"], ["日本" * 40, "1", long]]
+    Screen(width=width).print(
+        *fitting([long, long, "日本" * 40], rows, width=width, caption=long), sep="\n"
+    )
+    assert max(map(columns, capsys.readouterr().out.splitlines())) <= width
 
 
 def test_tables_that_fit_a_terminal_forge_no_row(capsys):

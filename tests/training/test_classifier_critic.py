@@ -121,7 +121,7 @@ def test_a_guards_score_is_the_probability_of_its_good_class(guard):
 
 def test_a_guard_without_a_known_good_class_asks_for_it(guard):
     folder = guard(["LABEL_0", "LABEL_1"])
-    with pytest.raises(InvalidOption, match="good='label_0'"):
+    with pytest.raises(InvalidOption, match="good='LABEL_0'"):
         ClassifierCritic(folder)
     assert ClassifierCritic(folder, good="LABEL_1").act([view("x", "y")])
 

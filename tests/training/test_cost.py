@@ -8,6 +8,7 @@ from importlib import import_module
 import pytest
 
 from superalign_env.store import Run
+from superalign_training.cli import cost as cost_module
 from superalign_training.cli.cost import (
     Cost,
     Speed,
@@ -161,6 +162,23 @@ def test_speed_is_measured_with_a_model_of_the_run_and_changes_nothing():
     assert 1 < found.turns < 4
     chain = Settings(generations=2, levels=("micro/0", "micro/1"), gap="direct")
     assert speed_of(chain).model == "micro/1"
+
+
+def test_a_slow_model_is_measured_by_little_and_with_its_adapter(monkeypatch):
+    taught = []
+
+    def watched(policy, lessons):
+        taught.append((policy.agent.adapter is not None, len(lessons)))
+        return measure(policy, lessons)
+
+    measure = cost_module._taught
+    monkeypatch.setattr(cost_module, "_SLOW", 0.0)
+    monkeypatch.setattr(cost_module, "_taught", watched)
+    speed = speed_of(
+        Settings(lineup={"learner": {"id": "micro/0", "adapter": {"rank": 2}}})
+    )
+    assert taught == [(True, 1)]
+    assert speed.reply > 0 and speed.row > 0
 
 
 def test_a_dry_run_knows_the_speed_that_was_measured_before(tmp_path, monkeypatch):

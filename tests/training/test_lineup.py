@@ -57,6 +57,14 @@ def trained(run_dir, **settings):
 # ---------------------------------------------------------------- settings
 
 
+def test_a_classifiers_folder_is_a_critic_that_does_not_learn(tmp_path):
+    config = {"architectures": ["LlamaForSequenceClassification"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    settings = chosen(f"lineup.critic={tmp_path}")
+    assert not settings.train.get("critic") and settings.train["learner"]
+    assert "judge" not in names(settings)
+
+
 def test_red_team_has_a_preset_in_which_all_three_learn():
     settings = chosen()
     assert settings.lineup == dict.fromkeys(("attacker", "learner", "critic"), "micro/3")

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
 from superalign_agents.batching import positions
 from superalign_agents.decoding import sample
+from superalign_agents.transformer import TransformerAgent
 from superalign_env.envs import make_scenario
+from superalign_env.errors import InvalidOption
 from superalign_env.rollout import Rollouts
 from superalign_env.seeding import mix
 from superalign_scenarios.microworld import words
@@ -255,6 +258,21 @@ def test_what_a_prompt_asks_for_is_learned(name, toys):
     course = Grpo(steps=80, batch_size=8, num_generations=8, learning_rate=1e-2, beta=0.0)
     numbers = course.improve(policy, Live(play), seed=1)
     assert numbers["reward"] > 0.95
+
+
+def test_attention_from_a_table_as_wide_as_the_context_is_refused_in_training():
+    tokenizer = build_tokenizer(words.VOCABULARY, words.SPECIAL_TOKENS, max_length=CONTEXT)
+    config = GPTNeoConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_layers=2,
+        num_heads=2,
+        attention_types=[[["global", "local"], 1]],
+        max_position_embeddings=CONTEXT,
+    )
+    agent = TransformerAgent(GPTNeoForCausalLM(config), tokenizer=tokenizer)
+    with pytest.raises(InvalidOption, match=r"GPTNeoForCausalLM.*table of 64 positions"):
+        Policy(agent)
 
 
 def test_positions_count_real_tokens_alone():

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from improving import drive_stages
 
+from superalign_agents.references import make_agent
 from superalign_env.canonical import content_hash
 from superalign_env.store import Run
 from superalign_env.types import Question, Signal, role_of
@@ -73,6 +74,22 @@ def test_the_learner_is_taught_and_kept_and_nobody_else_changes(speaking, tmp_pa
         names = [row.metric.name for row in run.metrics.read("supervise.*")]
         assert {"supervise.examples", "supervise.loss"} <= set(names)
         assert {episode.task.split for episode in run.episodes()} == {"train"}
+
+
+def test_a_reward_model_is_trained_once_and_the_learner_stays_as_it_is(speaking, tmp_path):
+    chosen, folder = settings(speaking), tmp_path / "scorer"
+    algorithm = {"id": "reward-model", "folder": str(folder), **FEW}
+    with pytest.raises(ValueError, match=r"set supervise\.algorithm\.folder"):
+        Supervise.model_validate({"algorithm": {"id": "reward-model"}})
+    before = first_policy("learner", chosen, ModelCache()).hash
+    chain = drive_stages(
+        tmp_path / "run", chosen, [stage(chosen, {**RULES, "algorithm": algorithm})]
+    )
+    assert chain.policies["learner"].weights == before
+    notes = notes_of(tmp_path / "run")
+    assert (notes["replayed"], notes["steps"]) == (0, FEW["steps"])
+    critic = make_agent(str(folder))
+    assert critic.spec.id == "classifier" and critic.spec.policy
 
 
 def test_nothing_to_learn_leaves_the_learner_as_it_is(speaking, tmp_path):

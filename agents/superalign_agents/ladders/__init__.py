@@ -132,6 +132,12 @@ def fetched_root() -> Path:
     return user_cache() / "models"
 
 
+def fetched_models() -> dict[str, Path]:
+    """Return name → folder of every model that was fetched, sorted."""
+    cards = fetched_root().glob("[!.]*/card.json")
+    return {card.parent.name: card.parent for card in sorted(cards)}
+
+
 def search_path() -> tuple[Path, ...]:
     """Return the roots that are searched, first hit wins."""
     return (built_root(), SHIPPED)
@@ -154,6 +160,8 @@ class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the wheel."""
     member: str
     """Path of the GGUF file within the wheel."""
+    gguf_sha256: str
+    """Of the GGUF file."""
     megabytes: int
 
 
@@ -175,6 +183,8 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rank, alpha and targets of a first adapter."""
     learning_rate: dict[str, float]
     """First learning rates: ``lora`` and ``whole``."""
+    temperature: float = 1.0
+    """Of sampling. Small models lose the thread at 1, where rare words add up."""
     wheel: Wheel | None = None
     """Where the model comes from when not from the hub."""
 
@@ -211,7 +221,11 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def options(self, device: str) -> dict[str, Any]:
         """Return what a `TransformerAgent` on a device is made with."""
-        options: dict[str, Any] = {"template": self.template, "max_context": self.context}
+        options: dict[str, Any] = {
+            "template": self.template,
+            "max_context": self.context,
+            "temperature": self.temperature,
+        }
         return options if device == "cpu" else {**options, "dtype": self.dtype}
 
 

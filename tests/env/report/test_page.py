@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import html.parser
+import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -247,6 +249,17 @@ def test_the_command_writes_compares_and_says_where(chain, tmp_path, capsys):
     assert "3 runs side by side" in out.read_text(encoding="utf-8")
     alone = CliRunner().invoke(build(), ["report", str(chain), "--compare"])
     assert isinstance(alone.exception, InvalidOption)
+
+
+@pytest.mark.parametrize("name", ["", "pipe"])
+def test_what_is_no_file_stays_as_it_is(chain, tmp_path, name, monkeypatch):
+    """A folder, or a pipe or device, which a page would take the place of."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    with pytest.raises(RecordError, match="with --out"):
+        write_report(chain, out=name)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    assert Path("pipe").is_fifo()
 
 
 @pytest.mark.parametrize("name", ["run.db", "notes.txt"])

@@ -57,7 +57,10 @@ def nothing_to_learn() -> InvalidOption:
     """Return the error for a step without a single row."""
     return InvalidOption(
         "the learner had no turn to learn from in a whole step: are all of the attacker's "
-        "queries invalid? Change the attacker, or play more cases without one"
+        "queries invalid? Change the attacker, or play more cases without one. Or were all "
+        "its replies sampled under a form or with top_p, top_k or min_p (events "
+        "reply.constrained, reply.truncated-sampling)? Train it with constrained='never' "
+        "and without these"
     )
 
 

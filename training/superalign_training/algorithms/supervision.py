@@ -1,9 +1,9 @@
 """Settings of supervised learning: fits, rated answers of the learner, and replay."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 
 from superalign_env.types import Signal
 from superalign_training.algorithms.algorithm import SupervisedAlgorithm, experience_kinds
@@ -77,6 +77,15 @@ class Supervise(Section):
     often: then the learner learns when to say something, and no habit of saying it."""
     replay: ReplaySettings = ReplaySettings()
     """What is replayed after each course."""
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        if getattr(self.algorithm, "folder", self) is None:
+            raise ValueError(
+                f"{self.algorithm.id} needs a place for what it trains; set "
+                "supervise.algorithm.folder, as in folder=runs/reward-model"
+            )
+        return self
 
 
 def examples_for(

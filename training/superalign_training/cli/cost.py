@@ -27,10 +27,13 @@ from superalign_training.selfplay.scenario_capabilities import scenario_capabili
 from superalign_training.selfplay.settings import Settings
 
 if TYPE_CHECKING:
-    from superalign_training.policy import Policy
+    from superalign_training.policy import Lora, Policy
 
 
 _CASES = 64
+_FIRST_CASES = 4
+_SLOW = 2.0
+"""Seconds of the first cases from which on they, and a single lesson, are all that is measured."""
 _STEPS = 3
 _BATCH = 32
 _STAND_IN: AgentReference = "micro/0"
@@ -73,7 +76,7 @@ def known_speed(settings: Settings) -> Speed | None:
 
 def _kind(settings: Settings) -> str:
     """Return what speed depends on: the scenario, the model and where it runs."""
-    model = _plain(_measured_model(settings))
+    model = _measured_model(settings)
     parts = [settings.device, settings.threads]
     return content_hash([settings.scenario, settings.options, model, *parts])
 
@@ -120,21 +123,28 @@ def speed_of(settings: Settings) -> Speed:
 
     scenario = stage_scenario(settings, split="train")
     model = _measured_model(settings)
-    policy = Policy.from_reference(_plain(model), device=settings.device)
+    policy = Policy.from_reference(
+        _plain(model), device=settings.device, adapter=_adapter(model)
+    )
     variant = "plain" if "plain" in variants_of(scenario) else ""
     scenario = stage_scenario(settings, split="train", variant=variant)
     agents = dict.fromkeys(scenario.seats, policy.agent)
-    Rollouts(scenario, agents, run=1).run(4)  # what is made once is made now
     begin = time.perf_counter()
-    episodes = Rollouts(scenario, agents, run=0, live=256).run(_CASES)
+    episodes = Rollouts(scenario, agents, run=1).run(_FIRST_CASES)
     seconds = time.perf_counter() - begin
+    slow = seconds > _SLOW  # a real model on a CPU: nobody waits for more
+    if not slow:  # what is made once has been made now
+        begin = time.perf_counter()
+        episodes = Rollouts(scenario, agents, run=0, live=256).run(_CASES)
+        seconds = time.perf_counter() - begin
     replies = [u.reply for e in episodes for u in e.utterances if u.reply is not None]
     with_ids = [reply for reply in replies if reply.prompt_ids and reply.token_ids]
     tokens_read = sum(len(r.prompt_ids) + len(r.token_ids) for r in with_ids) / max(
         1, len(with_ids)
     )
     lessons = [Example(r.prompt_ids, r.token_ids) for r in with_ids]
-    course, row = _taught(policy, lessons[:_BATCH]) if lessons else (0.0, 0.0)
+    lessons = lessons[: 1 if slow else _BATCH]
+    course, row = _taught(policy, lessons) if lessons else (0.0, 0.0)
     turns = len(replies) / max(1, len(episodes))
     name = model if isinstance(model, str) else str(model.get("id"))
     speed = Speed(
@@ -157,8 +167,16 @@ def _taught(policy: "Policy", lessons: list[Example]) -> tuple[float, float]:
     return max(0.0, ends[0] - begin - step), step / len(lessons)
 
 
+def _adapter(model: AgentReference) -> "Lora | None":
+    """Return the adapter that a reference asks for; None where the whole model is trained."""
+    from superalign_training.policy import Lora  # noqa: PLC0415 - imports torch
+
+    settings = model.get("adapter") if isinstance(model, Mapping) else None
+    return Lora.model_validate(dict(settings)) if isinstance(settings, Mapping) else None
+
+
 def _plain(model: AgentReference) -> AgentReference:
-    """Return the model that is measured: the whole one, where a role wears an adapter."""
+    """Return a reference without its adapter."""
     if isinstance(model, Mapping):
         return {key: value for key, value in model.items() if key != "adapter"}
     return model

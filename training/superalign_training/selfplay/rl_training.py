@@ -18,6 +18,7 @@ from superalign_training.data import (
     Live,
     PaidExperience,
     Row,
+    left_out,
     paid_episodes,
     training_rows,
 )
@@ -39,6 +40,9 @@ REPORTED = ("reward_first", "reward", "frac_reward_zero_std")
 
 declare("reward", "Reward", better="higher")
 declare("reward_first", "Reward at first")
+declare(
+    "turns_left_out", "Turns without log-probs to learn from", unit="turns", better="lower"
+)
 declare(
     "frac_reward_zero_std",
     "Groups without a difference in reward",
@@ -202,6 +206,7 @@ class _Batches:
         )
         self._shaping = shaping
         self._earnings = RewardMeans()
+        self._left_out = 0
 
     def rows(self, first: int, count: int) -> Sequence[Row]:
         """Return the rows of `count` cases, rows of late answers included."""
@@ -217,8 +222,9 @@ class _Batches:
         return [*late_rows, *rows]
 
     def earned(self) -> dict[str, float]:
-        """Return the mean reward by part since the last call."""
-        return self._earnings.take()
+        """Return the mean reward by part since the last call, and turns left out, if any."""
+        turns, self._left_out = self._left_out, 0
+        return self._earnings.take() | ({"turns_left_out": float(turns)} if turns else {})
 
     def _played(self, first: int, count: int) -> Sequence[Row]:
         setup, algorithm = self._setup, self._algorithm
@@ -239,6 +245,7 @@ class _Batches:
             for seat in self._seats
             for row in training_rows(episodes, seat, signals, rules=rules)
         ]
+        self._left_out += sum(left_out(episodes, self._seats).values())
         learners = [(row.episode, row.seat) for row in rows]
         self._earnings.add(episodes, learners, signals, rules)
         return rows if self._shaping is None else self._shaping(rows)

@@ -39,16 +39,6 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
         "absolute positions that start at 2, projected width",
         {**_SIZES, "ffn_dim": 32, "word_embed_proj_dim": 8, "init_std": 0.4},
     ),
-    "GPTNeo": (
-        "absolute positions, every second layer local",
-        {
-            **_SIZES,
-            "num_layers": 2,
-            "num_heads": 2,
-            "attention_types": [[["global", "local"], 1]],
-            "window_size": 8,
-        },
-    ),
     "Bloom": (
         "distances instead of positions (ALiBi)",
         {**_SIZES, "n_layer": 2, "n_head": 2},

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from superalign_env.store import declare
-from superalign_env.types import Episode, Event, Metric, Signal
+from superalign_env.types import Episode, Event, Metric, Role, Signal
 from superalign_training.algorithms.supervision import (
     ALTERNATIONS,
     Supervise,
@@ -48,12 +48,9 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
     examples = rated_examples(context, settings, rules, learner)
     if not examples:
         return StageResult(context.state, notes={"examples": 0})
-    original = (
-        learner.agent  # of a chain: it is what its generation made of it
-        if context.generation
-        else first_policy(role, settings, context.models).agent
-    )
-    replay = replayed(context, settings, rules.replay, original, tasks_of(settings))
+    # What trains something else leaves nothing to forget, and begins anew at each call.
+    others = bool(getattr(rules.algorithm, "keeps_policy", ""))
+    replay = [] if others else _replay(context, settings, rules, role, learner)
     numbers = teach(
         context,
         learner,
@@ -62,7 +59,7 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
             examples,
             replay,
             rules.replay.imitation,
-            turns=ALTERNATIONS,
+            turns=1 if others else ALTERNATIONS,
         ),
         role=role,
     )
@@ -80,6 +77,18 @@ def supervise(context: StageContext, settings: Settings, rules: Supervise) -> St
         for name, value in (("examples", len(examples)), ("loss", numbers["loss"]))
     )
     return StageResult(state, metrics, notes)
+
+
+def _replay(
+    context: StageContext, settings: Settings, rules: Supervise, role: Role, learner: Policy
+) -> list[Any]:
+    """Return what the untrained original of the learner says to general tasks."""
+    original = (
+        learner.agent  # of a chain: it is what its generation made of it
+        if context.generation
+        else first_policy(role, settings, context.models).agent
+    )
+    return replayed(context, settings, rules.replay, original, tasks_of(settings))
 
 
 def rated_examples(

@@ -82,28 +82,22 @@ def safe_answers(
     """
     members = supervisors_of(context, settings)
     scenario = request_scenario(settings, len(members))
+    asked = list(tasks)
     episodes = play_tasks(
-        context,
-        scenario,
-        members,
-        learner.agent,
-        len(tasks),
-        part="safe",
-        tasks=list(tasks),
+        context, scenario, members, learner.agent, len(asked), part="safe", tasks=asked
     )
     statements = statements_of(scenario, episodes, members)
     candidates = _candidates(scenario, episodes, statements)
     statements += _preferred(settings, sandbox, context, episodes, candidates)
-    signals = settings.signals
     questions = questions_about(
         [episode for episode in episodes if episode.key.case < hazards],
         statements,
-        people if signals.people else 0,
+        people if settings.signals.people else 0,
         key=context.seed_of("questions"),
-        random_share=signals.random_share,
+        random_share=settings.signals.random_share,
         round=context.round,
     )
-    written = People(context, signals.people).write(scenario, episodes, questions)
+    written = People(context, settings.signals.people).write(scenario, episodes, questions)
     random = {question.episode for question in questions if question.slice == "random"}
     every = agreed(scenario, episodes, [*statements, *written])
     statements, written = every[: len(statements)], every[len(statements) :]

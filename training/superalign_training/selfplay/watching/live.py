@@ -9,8 +9,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
+from superalign_env.cli.output import Marked
 from superalign_env.plain_text import inline
 from superalign_env.rounding import decimal, number
 from superalign_env.store import kind_of
@@ -232,9 +232,9 @@ def _newest(metrics: Sequence[Metric]) -> str:
 
 def summary_tables(
     summary: Summary | ChainSummary | OutcomeSummary, width: int = WIDTH
-) -> list[Table | Text]:
+) -> list[Table | Marked]:
     """Return the summary as tables for a terminal, for each split, with its note."""
-    tables: list[Table | Text] = []
+    tables: list[Table | Marked] = []
     for split in summary.splits:
         head, *body = summary.rows(split)
         tables += fitting(head, body, width=width, caption=summary.note(split))

@@ -7,8 +7,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from superalign_env.cli.output import shown
+from superalign_env.cli.output import Marked, shown
 from superalign_env.measures import census
+from superalign_env.plain_text import columns as columns_of
 from superalign_env.plain_text import one_line
 from superalign_env.report.names import key
 from superalign_env.rounding import decimal, number
@@ -21,6 +22,7 @@ WIDTH = 80
 
 _PADDING = 2
 _LONGEST_CAPTION = 1000
+_NARROWEST = 8
 _LONGEST_NAME = 30
 """Characters of a row's name before it is folded."""
 
@@ -31,7 +33,7 @@ def fitting(
     *,
     width: int = WIDTH,
     caption: str = "",
-) -> list[Table | Text]:
+) -> list[Table | Marked]:
     """Return a table, in several parts where it is wider than the terminal.
 
     The first column names the rows and is repeated. No number is cut: headings are folded
@@ -44,8 +46,8 @@ def fitting(
         caption: below the last part.
     """
     columns = [[head[n], *(row[n] for row in rows)] for n in range(len(head))]
-    parts: list[Table | Text] = [_table(part, width) for part in _parts(columns, width)]
-    return [*parts, Text(one_line(caption, _LONGEST_CAPTION))] if caption else parts
+    parts: list[Table | Marked] = [_table(part, width) for part in _parts(columns, width)]
+    return [*parts, shown(one_line(caption, _LONGEST_CAPTION))] if caption else parts
 
 
 def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
@@ -63,8 +65,8 @@ def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
 
 def _width(column: list[str]) -> int:
     """Return the width of a column: headings may wrap, cells may not."""
-    head, *cells = column
-    return max(map(len, [*head.split(), *cells, " "]))
+    head, *cells = map(one_line, column)
+    return max(map(columns_of, [*head.split(), *cells, " "]))
 
 
 def _table(columns: list[list[str]], width: int) -> Table:
@@ -74,15 +76,17 @@ def _table(columns: list[list[str]], width: int) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    limit = width - _PADDING
+    needs = [min(_width(columns[0]), _LONGEST_NAME)]
+    limit = max(width - needs[0] - 2 * _PADDING, _NARROWEST)
+    needs += [min(_width(column), limit) for column in columns[1:]]
+    spare = width - sum(needs) - _PADDING * len(needs)
     for place, (head, *_) in enumerate(columns):
-        needed = min(_width(columns[place]), limit if place else _LONGEST_NAME)
         table.add_column(
             Text(one_line(head)),
             justify="right" if place else "left",
             overflow="fold",
-            min_width=needed,
-            max_width=needed if place else None,
+            min_width=needs[place],
+            max_width=needs[place] + (0 if place else max(spare, 0)),
         )
     for row in zip(*(cells for _, *cells in columns), strict=True):
         first, *others = map(one_line, row)
@@ -154,7 +158,7 @@ class Standings:
         """Title of a column → value in the newest row."""
         return dict(next(reversed(self._rows.values()), {}))
 
-    def tables(self, width: int = WIDTH) -> list[Table | Text]:
+    def tables(self, width: int = WIDTH) -> list[Table | Marked]:
         """Return the table in parts that fit a width; empty without rows."""
         titles = dict.fromkeys(title for row in self._rows.values() for title in row)
         declared = [c.title for c in COLUMNS if c.title in titles]
