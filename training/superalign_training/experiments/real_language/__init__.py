@@ -18,11 +18,11 @@ Arms, each of `tokens` trained tokens (prompts and completions that optimiser st
 * ``benign-only``: as ``sft-attacked``, without harmful requests;
 * ``always-refuse``: a script.
 
-Cost, in tokens (1,000 trained ones take about 25 CPU seconds on a shared core, 1,000 read ones
-5, 60 sampled ones 1): an arm trains 7,168 (180 s), reads 330 prompts of about 60 tokens with
-two dozen tokens of prefixes (95 s) and 200 ability items of 45 (25 s), and samples 32 answers
-of 48 (35 s): about 5.6 CPU minutes with loading, one more with reinforcement learning, half of
-that without training. Six seeds of seven arms are about 190 CPU minutes; ``--quick`` takes 5.
+Cost, measured on a shared core: 1,000 trained tokens take 10 to 13 CPU seconds, the odds of a
+prompt 0.25, an ability item 0.14, a sampled answer of 48 tokens 1. An arm trains 7,168 tokens
+(90 s), reads 330 prompts (85 s) and 200 items (28 s), and samples 32 answers (35 s): with
+loading about 4.2 CPU minutes, one or two more with reinforcement learning, 2.7 without
+training. Six seeds of seven arms are about 150 CPU minutes; ``--quick`` takes 5.
 """
 
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ FROZEN: dict[str, Any] = {
     "teaching": "attacked",
     "tokens": 7168,
     "batch_size": 4,
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-4,
     "rank": 8,
     "temperature": 0.7,
     "rl": {
@@ -252,10 +252,10 @@ EXPERIMENT = Experiment(
     picture=picture,
     ready=ready,
     candidates={
-        "1e-3": FROZEN,
+        "2e-4": FROZEN,
+        "1e-4": _with(learning_rate=1e-4),
         "3e-4": _with(learning_rate=3e-4),
-        "2e-3": _with(learning_rate=2e-3),
-        "batches of 8": _with(batch_size=8),
+        "batches of 2": _with(batch_size=2),
         "half by rl": _with(teaching="attacked+rl"),
         "half by rl, 1e-3": _with(
             teaching="attacked+rl", rl={**FROZEN["rl"], "learning_rate": 1e-3}
