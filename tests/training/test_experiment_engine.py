@@ -302,6 +302,22 @@ def test_a_failed_cell_keeps_its_error_and_is_tried_again_alone(toy, folder):
     assert not (folder / "errors.txt").exists()
 
 
+def test_what_is_missing_is_said_before_any_cell_begins(toy, folder):
+    def ready(conditions):
+        asked.append([params["shift"] for params in conditions])
+        if len(asked) == 1:
+            raise InvalidOption("fetch the model first")
+
+    asked: list = []
+    experiment = toy.experiment(ready=ready)
+    with pytest.raises(InvalidOption, match="fetch the model first"):
+        run_experiment(experiment, folder)
+    assert toy.calls == []
+    run_experiment(experiment, folder)
+    run_experiment(experiment, folder)  # all cells are known: nothing is needed
+    assert asked == [[0, 2.5] * 3] * 2
+
+
 def test_an_interrupted_cell_continues_in_its_folder(toy, folder):
     toy.stops = {101}
     with pytest.raises(KeyboardInterrupt):

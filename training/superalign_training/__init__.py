@@ -147,6 +147,10 @@ PLUGINS: "Table" = {
             "superalign_training.experiments.orders:EXPERIMENT",
             "values along the chain, at its end, first, or never: what remains of hazards",
         ),
+        "real-language": (
+            "superalign_training.experiments.real_language:EXPERIMENT",
+            "does a real instruct model learn to refuse more selectively, not only more?",
+        ),
         "robustness": (
             "superalign_training.experiments.robustness:EXPERIMENT",
             "how far do attackers come who never met the hardened learner?",

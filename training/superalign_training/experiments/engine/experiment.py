@@ -256,6 +256,8 @@ class Experiment:
     """Replaces parameters under ``--quick``: under a minute, and not a claim."""
     candidates: Mapping[str, Params] = field(default_factory=dict)
     """What ``--tune`` compares on the tuning seeds instead of the conditions."""
+    ready: Callable[[Sequence[Params]], object] = lambda params: None
+    """Raises where something that cells need is missing here, before any of them begins."""
     picture: "Callable[[Drawing, Outcomes], None] | None" = None
     """Draws into an empty figure; without one, the figures are drawn with their intervals."""
 

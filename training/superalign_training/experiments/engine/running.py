@@ -55,6 +55,7 @@ def run_experiment(
         InvalidOption: seeds that make no sense, a cell that other processes cannot import.
         RecordError: the folder holds something else.
         RecordLocked: another process runs the experiment there.
+        SuperalignError: something that its cells need is missing on this machine.
         CellsFailed: of some cells; the others are kept, and these are tried again next time.
         KeyboardInterrupt: by Ctrl-C or SIGTERM; the next call continues.
     """
@@ -91,6 +92,8 @@ def _compute(cache: CellCache, jobs: int, recompute: bool, watcher: CellWatcher)
     for text in cache.remarks():
         watcher.say(text)
     missing = cache.missing(recompute=recompute)
+    if missing:
+        cache.experiment.ready([job.params for job in missing])
     workers = max(1, min(jobs, len(missing)))
     watcher.start(missing, cached=len(cache.jobs) - len(missing), workers=workers)
     runner = CellRunner(cache.experiment.cell, str(cache.folder), cache.scope)
