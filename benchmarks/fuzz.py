@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from odd_inputs import KINDS
-from timing import table
+from timing import peak_mib, table
 
 _HANG = 10.0
 """Seconds with one input, after which it is a hang."""
@@ -72,15 +72,12 @@ class _Journal:
         self._write(None, done=True)
 
     def _write(self, value: Any, *, done: bool = False) -> None:
-        import resource  # noqa: PLC0415 - not on Windows
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         entry = {
             "done": done,
             "inputs": self._inputs,
             "crashes": [(value, why) for why, value in self._crashes.items()],
             "now": value,
-            "peak": peak,
+            "peak": peak_mib(),
         }
         part = self._path.with_suffix(".part")
         part.write_text(json.dumps(entry))

@@ -210,8 +210,9 @@ _THINGS: dict[str, Callable[[], Any]] = {
 def _thing(value: Json) -> Any:
     """Return what an input stands for: JSON, and objects that have no JSON form."""
     if isinstance(value, dict):
-        if set(value) == {"!"}:
-            return _THINGS[value["!"]]()
+        name = value.get("!")
+        if len(value) == 1 and isinstance(name, str) and name in _THINGS:
+            return _THINGS[name]()
         return {key: _thing(one) for key, one in value.items()}
     return [_thing(one) for one in value] if isinstance(value, list) else value
 

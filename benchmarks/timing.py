@@ -52,6 +52,21 @@ def resident_mib() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
+def peak_mib() -> float:
+    """Return the most memory that this process held, in MiB.
+
+    On Linux it counts from the program's start: what `getrusage` says may be of the process
+    that started it.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(x.split()[1]) for x in status if x.startswith("VmHWM")) / 2**10
+    except (OSError, StopIteration):
+        import resource  # noqa: PLC0415 - not on Windows
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def table(title: str, rows: Sequence[tuple[str, ...]], head: tuple[str, ...]) -> None:
     """Print a table with right-aligned numbers."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
