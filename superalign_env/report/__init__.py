@@ -46,16 +46,16 @@ def write_report(
     Raises:
         RecordError: there is no run in one of the folders, or the page cannot be written.
     """
+    target = (
+        Path(out) if out is not None else Path(run) / (COMPARISON if compare else REPORT)
+    )
     with Run.open(run, readonly=True) as record:
+        if out is not None:
+            _require_page(target)  # before the seconds that a page takes
         documents = [read(record, str(run)), *map(_read, compare)]
         html_text = sealed_page(
             compared(documents) if compare else report(documents[0]), record
         )
-    target = (
-        Path(out) if out is not None else Path(run) / (COMPARISON if compare else REPORT)
-    )
-    if out is not None:
-        _require_page(target)
     with in_words(target, "write", advice="name another file with --out"):
         partial = target.with_name(f"{target.name}.partial")
         target.parent.mkdir(parents=True, exist_ok=True)

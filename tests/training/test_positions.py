@@ -233,7 +233,7 @@ def test_rows_that_fill_the_context(name, cut):
         assert policy.hash != before
 
 
-@pytest.mark.parametrize("name", ["GPT2", "Llama"])
+@pytest.mark.parametrize("name", ["GPT2", pytest.param("Llama", marks=pytest.mark.slow)])
 def test_what_a_prompt_asks_for_is_learned(name, toys):
     """Prompts of 2 to 9 tokens ask for an even token or an odd one."""
     policy = policy_of(name, initializer_range=0.05)

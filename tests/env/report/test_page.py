@@ -263,7 +263,7 @@ def test_what_is_no_file_stays_as_it_is(chain, tmp_path, name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["run.db", "notes.txt"])
-def test_a_page_is_written_over_a_page_alone(chain, tmp_path, name):
+def test_a_page_is_written_over_a_page_alone(chain, page, tmp_path, name):
     run = shutil.copytree(chain, tmp_path / "run")
     target = run / name
     if name == "notes.txt":
@@ -272,8 +272,10 @@ def test_a_page_is_written_over_a_page_alone(chain, tmp_path, name):
     with pytest.raises(RecordError, match="is no page, and would be lost"):
         write_report(run, out=target)
     assert target.read_bytes() == before
-    write_report(run, out=tmp_path / "page.html")
-    write_report(run, out=tmp_path / "page.html")
+    if name == "run.db":
+        target = tmp_path / "page.html"
+        target.write_text(page[:100], encoding="utf-8")
+        assert len(write_report(run, out=target).read_text("utf-8")) > 100
 
 
 def test_every_chart_says_how_to_read_it():
