@@ -12,7 +12,7 @@ import inspect
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -144,7 +144,7 @@ def prefill(
     """
     longest = max(map(len, prompts))
     room = longest + min(room, AHEAD)
-    if longest < LEAST:
+    if longest < LEAST or getattr(model, "_compiled_call_impl", None):
         return _read(model, prompts, room=room)
     different = list(dict.fromkeys(map(tuple, prompts)))
     numbers = {prompt: number for number, prompt in enumerate(different)}
@@ -188,8 +188,8 @@ def _read(
     """
     shared = after.get_seq_length() if after is not None else 0
     cache = DynamicCache()
-    make: Any = partial(RoomyLayer, room)
-    cache.layer_class_to_replicate = make
+    if not getattr(model, "_compiled_call_impl", None):  # which takes no views of buffers
+        cache.layer_class_to_replicate = cast(Any, partial(RoomyLayer, room))
     for number, layer in enumerate(_layers(after) if after is not None else ()):
         cache.update(
             layer.keys.expand(len(prompts), -1, -1, -1),
