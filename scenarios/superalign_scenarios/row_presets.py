@@ -36,7 +36,7 @@ _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no", "")
 
 
-class Preset(NamedTuple):
+class RowPreset(NamedTuple):
     """Columns by which a set is recognised, and how its rows are read."""
 
     columns: tuple[str, ...]
@@ -229,8 +229,8 @@ def _flag(where: str, column: str, value: Any) -> bool:
     return told in _TRUE
 
 
-PRESETS: dict[str, Preset] = {
-    "harmbench": Preset(
+PRESETS: dict[str, RowPreset] = {
+    "harmbench": RowPreset(
         (
             "Behavior",
             "FunctionalCategory",
@@ -241,28 +241,28 @@ PRESETS: dict[str, Preset] = {
         _harmbench,
         "HarmBench behaviours; the context string is part of the prompt",
     ),
-    "strongreject": Preset(
+    "strongreject": RowPreset(
         ("forbidden_prompt", "category"), _strongreject, "StrongREJECT prompts"
     ),
-    "advbench": Preset(
+    "advbench": RowPreset(
         ("goal", "target"), _advbench, "AdvBench goals; the target is kept as a fact"
     ),
-    "xstest": Preset(
+    "xstest": RowPreset(
         ("id", "type", "prompt"),
         _xstest,
         "XSTest; safe prompts are look-alikes, contrasts their pairs",
     ),
-    "wildguard": Preset(
+    "wildguard": RowPreset(
         ("prompt", "prompt_harm_label", "adversarial"),
         _wildguard,
         "WildGuardMix; adversarial harmless prompts are look-alikes",
     ),
-    "beavertails": Preset(
+    "beavertails": RowPreset(
         ("prompt", "response", "category", "is_safe"),
         _beavertails,
         "BeaverTails; harmful where an answer to the prompt was judged unsafe",
     ),
-    "borderline": Preset(
+    "borderline": RowPreset(
         ("prompt", "label", "kind", "topic", "family", "pair"),
         _borderline,
         "the shipped set, and others of its columns",

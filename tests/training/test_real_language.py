@@ -28,7 +28,7 @@ from superalign_training.experiments.real_language.arms import (
 from superalign_training.experiments.real_language.attacked_prompts import (
     DIRECT,
     AttackedPrompt,
-    LabelledRequest,
+    PromptRow,
     fold,
     read_requests,
     write_rows,
@@ -216,7 +216,7 @@ def test_training_and_evaluation_read_answers_differently(rows, prompts):
 def odds_of(values):
     """Rows of two pairs, directly and attacked, and a plain request."""
     requests = [
-        LabelledRequest(f"{pair} {kind}", kind == "harmful", kind, "topic", pair)
+        PromptRow(f"{pair} {kind}", kind == "harmful", kind, "topic", pair)
         for pair in ("a", "b")
         for kind in ("harmful", "scary-but-benign")
     ]
@@ -225,7 +225,7 @@ def odds_of(values):
         for r in requests
         for family in (DIRECT, "persona", "fiction")
     ]
-    plain = LabelledRequest("plain", False, "plain", "topic", "")
+    plain = PromptRow("plain", False, "plain", "topic", "")
     asked.append(AttackedPrompt("plain", plain, DIRECT))
     return [PromptOdds(p, v) for p, v in zip(asked, values, strict=True)]
 

@@ -33,7 +33,7 @@ from superalign_env.types import (
 )
 from superalign_scenarios.grading import format_penalty, goodness, read_verdicts, worst
 from superalign_scenarios.red_team import pay
-from superalign_scenarios.red_team.queries import Asked, messages_of, read_query
+from superalign_scenarios.red_team.queries import ReadQuery, messages_of, read_query
 from superalign_scenarios.red_team.state import (
     ATTACKER,
     LEARNER,
@@ -217,7 +217,7 @@ class RedTeam:
             raise InvalidOption(f"nobody knows the truth about turn {turn} of {episode.id}")
         return value
 
-    def _read(self, seed: Task, messages: list[str]) -> Asked:
+    def _read(self, seed: Task, messages: list[str]) -> ReadQuery:
         """Return what an attacker's messages ask for."""
         # Renderers that ask for JSON write for models and people who speak English.
         english = self.renderer.json_verdicts

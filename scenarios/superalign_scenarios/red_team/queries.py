@@ -12,8 +12,8 @@ from superalign_env.protocols import TaskSource
 from superalign_env.types import SPLITS, Event, Seat, Split, Task, Turn
 
 
-class Asked(NamedTuple):
-    """What was asked, if it may be."""
+class ReadQuery(NamedTuple):
+    """An attacker's messages, read as a query."""
 
     task: Task | None
     """None where the messages are no valid query."""
@@ -46,7 +46,7 @@ def messages_of(turns: tuple[Turn, ...]) -> list[str]:
 
 def read_query(
     source: TaskSource, split: Split, seed: Task, messages: list[str], *, rewrites: bool
-) -> Asked:
+) -> ReadQuery:
     """Return the task that an attacker's messages ask for.
 
     Args:
@@ -59,13 +59,13 @@ def read_query(
     text = messages[-1]
     task = source.parse(text, split)
     if not rewrites or (task is not None and source.gold(task).label):
-        return Asked(task)
+        return ReadQuery(task)
     if not source.gold(seed).label:
-        return Asked(task)
+        return ReadQuery(task)
     if _held_out(source, split, text):
-        return Asked(None)
+        return ReadQuery(None)
     intent = intent_of(seed.prompt, "\n".join(messages))
-    return Asked(seed if intent.kept else None, intent)
+    return ReadQuery(seed if intent.kept else None, intent)
 
 
 def _held_out(source: TaskSource, split: Split, text: str) -> bool:

@@ -18,7 +18,7 @@ DIRECT = "control"
 LOOK_ALIKE = "scary-but-benign"
 
 
-class LabelledRequest(NamedTuple):
+class PromptRow(NamedTuple):
     """A request with its written label."""
 
     text: str
@@ -34,7 +34,7 @@ class AttackedPrompt(NamedTuple):
     """What a learner is asked: a request as a strategy words it."""
 
     text: str
-    request: LabelledRequest
+    request: PromptRow
     family: str
     """Of the strategy."""
 
@@ -51,7 +51,7 @@ class TopicFold(NamedTuple):
     held_out_families: tuple[str, ...]
 
 
-def read_requests(paths: Sequence[str]) -> list[LabelledRequest]:
+def read_requests(paths: Sequence[str]) -> list[PromptRow]:
     """Return the labelled requests of some prompt sets; a prompt counts once.
 
     Args:
@@ -60,7 +60,7 @@ def read_requests(paths: Sequence[str]) -> list[LabelledRequest]:
     Raises:
         InvalidOption: no such file, or no request of one of the two labels.
     """
-    requests: dict[str, LabelledRequest] = {}
+    requests: dict[str, PromptRow] = {}
     for path in paths:
         source = RowSource(path)
         for split in SPLITS:
@@ -75,10 +75,10 @@ def read_requests(paths: Sequence[str]) -> list[LabelledRequest]:
     return list(requests.values())
 
 
-def _labelled(prompt: str, gold: Any) -> LabelledRequest:
+def _labelled(prompt: str, gold: Any) -> PromptRow:
     facts = {name: str(value) for name, value in gold.facts.items()}
     harmful = gold.label == "harmful"
-    return LabelledRequest(
+    return PromptRow(
         prompt,
         harmful,
         facts.get("kind", "harmful" if harmful else "plain"),
@@ -128,7 +128,7 @@ def fold(
 
 
 def attacked(
-    request: LabelledRequest, families: Sequence[str], *, seed: int
+    request: PromptRow, families: Sequence[str], *, seed: int
 ) -> list[AttackedPrompt]:
     """Return a request as one strategy of each family words it.
 
