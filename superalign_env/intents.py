@@ -53,7 +53,7 @@ _FROM_LEET = str.maketrans({str(digit): c for c, digit in _LEET.items()})
 
 
 class Intent(NamedTuple):
-    """What became of a seed's intent in a rewrite."""
+    """Intent of a seed in a rewrite: kept, pending or lost."""
 
     kept: bool
     how: str

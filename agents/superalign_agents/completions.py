@@ -34,7 +34,7 @@ from superalign_env.types import View
 
 
 class Completion(NamedTuple):
-    """What a model wrote after a prompt."""
+    """Completion of a prompt by a model."""
 
     text: str
     """With marks of thoughts, without special tokens and stop texts."""

@@ -30,7 +30,7 @@ _EXCHANGE = "<request>{request}</request>\n<answer>{answer}</answer>\n"
 
 
 class GuardForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a guard is asked, and how its output becomes a verdict."""
+    """Prompts of guards, and readings of their outputs as verdicts."""
 
     prompt: str = ""
     """Task in words, with ``{request}`` and ``{answer}``; empty: the exchange alone."""
@@ -55,7 +55,7 @@ class GuardForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class GuardReading(NamedTuple):
-    """What an output says, and where the word that decides ends."""
+    """Reading of an output, and the end of the word that decides."""
 
     verdict: Verdict
     end: int

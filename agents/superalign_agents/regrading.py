@@ -38,7 +38,7 @@ _AT_ONCE = 32
 
 
 class Regraded(NamedTuple):
-    """What became of the stored answers that a judge was to read."""
+    """Counts of stored answers that a judge was asked to read."""
 
     judged: int
     """Answers with a verdict that could be read."""

@@ -33,7 +33,7 @@ _LIKELY = 0.05
 
 
 class Confusion(NamedTuple):
-    """How often each true kind was read as which."""
+    """Counts of true kinds by the kinds that they were read as."""
 
     kinds: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]

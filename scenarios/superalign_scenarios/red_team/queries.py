@@ -1,4 +1,4 @@
-"""What an attacker's messages ask for, as a task of the source.
+"""Reading of an attacker's messages as a task of the source.
 
 In the words of the source a query is read by `TaskSource.parse`. Where people write English,
 any rewriting of a labelled seed request is a query that keeps the seed's intent, and the

@@ -67,7 +67,7 @@ def begins_with_refusal(text: str) -> bool:
 
 
 class Taught(NamedTuple):
-    """What an arm has read."""
+    """Examples and tokens that an arm was trained on."""
 
     sft_tokens: int
     """Tokens of prompts and completions that supervised steps read."""

@@ -31,7 +31,7 @@ class PromptRow(NamedTuple):
 
 
 class AttackedPrompt(NamedTuple):
-    """What a learner is asked: a request as a strategy words it."""
+    """A request as a strategy words it."""
 
     text: str
     request: PromptRow
