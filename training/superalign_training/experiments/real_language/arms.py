@@ -67,7 +67,7 @@ def begins_with_refusal(text: str) -> bool:
 
 
 class Taught(NamedTuple):
-    """Examples and tokens that an arm was trained on."""
+    """Tokens that an arm read in training, and what its algorithms report."""
 
     sft_tokens: int
     """Tokens of prompts and completions that supervised steps read."""
